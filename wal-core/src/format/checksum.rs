@@ -1,0 +1,99 @@
+//! CRC-32C (Castagnoli), in the order that keeps the payload's part out of the reservation.
+//!
+//! A record's checksum covers its payload *first* and its position, salt and header word after
+//! it, so the bulk of the work is done before a position is reserved and only 20 bytes remain
+//! once the LSN is known. Those 20 bytes go through the processor's CRC instruction directly: the
+//! libraries' fixed cost per call (11–15 ns here) would exceed the checksum of a 100-byte payload.
+#![allow(unsafe_code)]
+
+use std::io::IoSlice;
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use crate::lsn::Lsn;
+
+/// CRC-32C of `bytes`.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::crc32_iscsi(bytes)
+}
+
+/// CRC-32C of a payload given in parts.
+#[must_use]
+pub fn crc32c_parts(parts: &[IoSlice<'_>]) -> u32 {
+    match parts {
+        [] => 0,
+        [one] => crc32c(one),
+        many => {
+            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+            for part in many {
+                digest.update(part);
+            }
+            // CRC-32 fills the low half of the digest's 64-bit result.
+            digest.finalize() as u32
+        }
+    }
+}
+
+/// Completes a record's checksum: CRC-32C over payload, LSN, salt and header word, in that order,
+/// given the payload's own CRC-32C.
+#[must_use]
+pub fn record(payload: u32, lsn: Lsn, salt: u64, word: u32) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("sse4.2") {
+        // SAFETY: the processor has SSE4.2, checked in the line above.
+        return unsafe { extend_sse42(payload, lsn.get(), salt, word) };
+    }
+    extend_portable(payload, lsn.get(), salt, word)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2")]
+fn extend_sse42(crc: u32, lsn: u64, salt: u64, word: u32) -> u32 {
+    use core::arch::x86_64::{_mm_crc32_u32, _mm_crc32_u64};
+    let state = _mm_crc32_u64(u64::from(!crc), lsn);
+    let state = _mm_crc32_u64(state, salt);
+    // The instruction leaves the upper half of its 64-bit result zero.
+    !_mm_crc32_u32(state as u32, word)
+}
+
+fn extend_portable(crc: u32, lsn: u64, salt: u64, word: u32) -> u32 {
+    let mut suffix = [0; 20];
+    suffix[..8].copy_from_slice(&lsn.to_le_bytes());
+    suffix[8..16].copy_from_slice(&salt.to_le_bytes());
+    suffix[16..].copy_from_slice(&word.to_le_bytes());
+    crc32c::crc32c_append(crc, &suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_answer_of_rfc_3720() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn record_checksum_is_the_plain_crc_of_the_concatenation(
+            payload in proptest::collection::vec(any::<u8>(), 0..600),
+            cut in 0usize..600, lsn: u64, salt: u64, word: u32,
+        ) {
+            let mut whole = payload.clone();
+            whole.extend_from_slice(&lsn.to_le_bytes());
+            whole.extend_from_slice(&salt.to_le_bytes());
+            whole.extend_from_slice(&word.to_le_bytes());
+            let expected = crc32c::crc32c(&whole);
+
+            let (a, b) = payload.split_at(cut.min(payload.len()));
+            let parts = crc32c_parts(&[IoSlice::new(a), IoSlice::new(b)]);
+            prop_assert_eq!(parts, crc32c(&payload));
+            prop_assert_eq!(record(parts, Lsn::new(lsn), salt, word), expected);
+            prop_assert_eq!(extend_portable(parts, lsn, salt, word), expected);
+        }
+    }
+}

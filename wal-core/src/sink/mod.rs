@@ -1,0 +1,317 @@
+//! The boundary to a backend: where sealed segments go and where recovery reads from.
+//!
+//! A sink stores *log files*, numbered by sequence. The core decides what goes where: it lays the
+//! stream out over files, builds every header and drives every write, so a sink only moves bytes.
+//! It needs three things: memory for segments ([`SegmentSink::memory`]), positioned writes with a
+//! sync that covers the completed ones, and positioned reads ([`LogSource`]).
+//!
+//! # Contract
+//!
+//! 1. **Serial driving.** Apart from [`SegmentSink::prepare`] and [`LogSource`], the core calls a
+//!    sink from one thread at a time (whoever leads the flush), never the same one for long.
+//! 2. **Submit and complete.** [`SegmentSink::submit`] either finishes the write before it returns
+//!    ([`Submitted::Done`]) or keeps it in flight ([`Submitted::Pending`]) until
+//!    [`SegmentSink::reap`] reports its ticket, in any order, exactly once.
+//! 3. **Exact lengths.** A write that completes without an error is complete: short writes and
+//!    interruptions are the sink's to finish.
+//! 4. **Sync covers completed writes.** When [`SegmentSink::sync`] returns `Ok`, every write that
+//!    had completed before the call survives power loss, file headers and directory entries
+//!    included.
+//! 5. **Errors surface once and stay.** A failed write or sync is reported, never retried and
+//!    never followed by a success for the same bytes. The core poisons the log.
+//! 6. **Room comes first.** [`SegmentSink::create`] makes the whole file writable, so that disk
+//!    full surfaces there and not in a write. It alone may be called again after an error.
+
+pub mod mem;
+mod memory;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+
+pub use memory::SegmentMemory;
+
+/// A log file as a source lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Sequence number, taken from the name.
+    pub sequence: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Where it is, for messages.
+    pub path: PathBuf,
+}
+
+/// What a source holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Log files in ascending order of sequence; two entries with one sequence are both listed.
+    pub files: Vec<FileEntry>,
+    /// Names that are not log files: left alone and reported.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Read access to the files of a log: all that recovery and readers need.
+pub trait LogSource {
+    /// Lists the log files present.
+    ///
+    /// # Errors
+    ///
+    /// The error of the listing itself; a directory that cannot be read is never an empty log.
+    fn list(&self) -> Result<Listing, SinkError>;
+
+    /// Reads from `offset` of file `sequence` into `buf` until it is full or the file ends, and
+    /// returns the bytes read. Safe to call from any thread at any time.
+    ///
+    /// # Errors
+    ///
+    /// Any read error. It is reported to the user as such, never taken for the end of the log.
+    fn read_at(&self, sequence: u64, offset: u64, buf: &mut [u8]) -> Result<usize, SinkError>;
+}
+
+/// One positioned write.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// Names the write in its completion.
+    pub ticket: u64,
+    /// Sequence number of the file, which [`SegmentSink::create`] has made.
+    pub file: u64,
+    /// Byte offset in the file: a multiple of the sink's alignment, as is the total length.
+    pub offset: u64,
+    /// The bytes, in order.
+    pub parts: &'a [IoSlice<'a>],
+}
+
+impl Write<'_> {
+    /// Total bytes to write.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a sink took a write.
+#[derive(Debug)]
+#[must_use]
+pub enum Submitted {
+    /// The write is over, well or badly.
+    Done(Result<(), SinkError>),
+    /// The write is in flight; [`SegmentSink::reap`] will report its ticket.
+    Pending,
+}
+
+/// The end of a write that was in flight.
+#[derive(Debug)]
+pub struct Completion {
+    /// The ticket of the write.
+    pub ticket: u64,
+    /// How it ended.
+    pub result: Result<(), SinkError>,
+}
+
+/// A backend. See the [module documentation](self) for the contract.
+pub trait SegmentSink: LogSource + Send + Sync + 'static {
+    /// Alignment in bytes, a power of two, that the sink needs of offsets, lengths and memory;
+    /// 1 if it needs none.
+    fn alignment(&self) -> usize {
+        1
+    }
+
+    /// Supplies the memory of one ring segment, zeroed, `len` bytes long and aligned to at least
+    /// [`alignment`](Self::alignment). Called once per segment when the log opens.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory or out of a registered resource; the log does not open.
+    fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
+        SegmentMemory::heap(len, self.alignment()).map_err(|source| SinkError {
+            op: SinkOp::Memory,
+            file: None,
+            path: None,
+            offset: None,
+            source,
+        })
+    }
+
+    /// Makes file `sequence` exist with `capacity` readable, writable bytes whose directory entry
+    /// survives power loss. Bytes never written before read as zeros or as leftovers of an earlier
+    /// life. Returns at once if the file was prepared ahead of need. Blocks otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Disk full above all ([`SinkError::is_no_space`]). Nothing is lost by it: the core reports
+    /// it and calls again when somebody waits again.
+    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError>;
+
+    /// Says that `create(sequence, capacity)` is likely to follow. Must not block; a sink that
+    /// prepares files in the background starts now. Errors surface in `create`.
+    fn prepare(&self, sequence: u64, capacity: u64) {
+        let _ = (sequence, capacity);
+    }
+
+    /// Writes, and returns when the write is over. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Any write error; the core poisons the log.
+    fn write(&self, write: &Write<'_>) -> Result<(), SinkError>;
+
+    /// Starts a write. A sink that blocks leaves this as it is: the write completes inline.
+    ///
+    /// # Safety
+    ///
+    /// If the call returns [`Submitted::Pending`], the caller keeps the memory behind
+    /// `write.parts` valid and unchanged until `reap` has reported `write.ticket` or the sink has
+    /// been dropped (a sink's drop waits for what is in flight). The array `parts` itself may go
+    /// when the call returns.
+    #[expect(unsafe_code, reason = "a sink may keep the pointers beyond the call")]
+    unsafe fn submit(&self, write: &Write<'_>) -> Submitted {
+        Submitted::Done(self.write(write))
+    }
+
+    /// Collects finished writes into `done`; with `wait`, blocks until there is at least one.
+    /// Never called with `wait` when nothing is in flight.
+    fn reap(&self, wait: bool, done: &mut Vec<Completion>) {
+        let _ = (wait, done);
+    }
+
+    /// Makes every completed write durable. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that completed writes may be lost; the core poisons the log.
+    fn sync(&self) -> Result<(), SinkError>;
+
+    /// Gives back the bytes of file `sequence` behind `len`; called when a log closes cleanly,
+    /// after its last sync. May do nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the underlying call; the log is durable all the same.
+    fn trim(&self, sequence: u64, len: u64) -> Result<(), SinkError> {
+        let _ = (sequence, len);
+        Ok(())
+    }
+
+    /// Copies `len` bytes at `offset` of file `sequence` to a safe place, durably, before recovery
+    /// cuts them off, and says where they are.
+    ///
+    /// # Errors
+    ///
+    /// If the copy cannot be made; the log then does not open.
+    fn set_aside(&self, sequence: u64, offset: u64, len: u64) -> Result<PathBuf, SinkError>;
+
+    /// Moves the whole file `sequence` to a safe place, durably, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// If the move cannot be made; the log then does not open.
+    fn set_aside_file(&self, sequence: u64) -> Result<PathBuf, SinkError>;
+
+    /// Removes file `sequence`, which holds no record (a file prepared ahead of need and never
+    /// used), durably.
+    ///
+    /// # Errors
+    ///
+    /// If the removal fails; the log then does not open.
+    fn remove_unused(&self, sequence: u64) -> Result<(), SinkError>;
+}
+
+/// What a sink was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkOp {
+    /// Listing the files.
+    List,
+    /// Opening a file.
+    Open,
+    /// Reading.
+    Read,
+    /// Allocating segment memory.
+    Memory,
+    /// Creating and filling a file.
+    Create,
+    /// Writing.
+    Write,
+    /// Making writes durable.
+    Sync,
+    /// Giving back the unused end of a file.
+    Trim,
+    /// Copying or moving damage aside.
+    SetAside,
+    /// Removing a file.
+    Remove,
+    /// Taking the lock of the log.
+    Lock,
+    /// A panic inside the sink.
+    Panic,
+}
+
+impl fmt::Display for SinkOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "listing the log files",
+            Self::Open => "opening a log file",
+            Self::Read => "reading",
+            Self::Memory => "allocating segment memory",
+            Self::Create => "creating a log file",
+            Self::Write => "writing",
+            Self::Sync => "syncing",
+            Self::Trim => "trimming a log file",
+            Self::SetAside => "setting damage aside",
+            Self::Remove => "removing a log file",
+            Self::Lock => "locking the log",
+            Self::Panic => "running the sink (it panicked)",
+        })
+    }
+}
+
+/// A sink's failure: what it was doing, where, and the cause.
+#[derive(Debug)]
+pub struct SinkError {
+    /// What failed.
+    pub op: SinkOp,
+    /// Sequence number of the file, where there is one.
+    pub file: Option<u64>,
+    /// Path of the file or directory, where there is one.
+    pub path: Option<PathBuf>,
+    /// Byte offset in the file, where there is one.
+    pub offset: Option<u64>,
+    /// The cause.
+    pub source: io::Error,
+}
+
+impl SinkError {
+    /// Whether the cause is a full disk or an exhausted quota.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.op)?;
+        match (&self.path, self.file) {
+            (Some(path), _) => write!(f, " at {}", path.display())?,
+            (None, Some(file)) => write!(f, " at log file {file}")?,
+            (None, None) => {}
+        }
+        if let Some(offset) = self.offset {
+            write!(f, ", offset {offset}")?;
+        }
+        write!(f, ": {}", self.source)
+    }
+}
+
+impl std::error::Error for SinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
