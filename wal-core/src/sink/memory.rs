@@ -48,11 +48,12 @@ impl SegmentMemory {
     /// [`io::ErrorKind::InvalidInput`] if `len` is 0 or `align` is no power of two;
     /// [`io::ErrorKind::OutOfMemory`] if the allocator has no such block.
     pub fn heap(len: usize, align: usize) -> io::Result<Self> {
+        if len == 0 || !align.is_power_of_two() {
+            let message = format!("segment memory of {len} bytes aligned to {align}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let layout = Layout::from_size_align(len, align.max(128))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        if len == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "segment memory of 0 bytes"));
-        }
         // SAFETY: the layout has a size above zero, checked in the lines above.
         let raw = unsafe { alloc_zeroed(layout) };
         let ptr = NonNull::new(raw).ok_or(io::ErrorKind::OutOfMemory)?;
