@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::lsn::Lsn;
-use crate::recover::Corruption;
+use crate::recover::{Corruption, Cut};
 use crate::sink::SinkError;
 
 /// Everything that a log's calls report.
@@ -64,6 +64,14 @@ pub enum Error {
     /// Data that had been durable is damaged, or part of the log is missing.
     #[error(transparent)]
     Corrupt(Box<Corruption>),
+    /// The end of the log is damaged, nothing tells whether it had been durable, and
+    /// [`AmbiguousTail::Refuse`](crate::AmbiguousTail::Refuse) is set. Nothing was changed.
+    #[error(
+        "the end of the log is damaged at LSN {} ({}, offset {}, {} bytes): {}; nothing tells \
+         whether these bytes had been durable, and `AmbiguousTail::Refuse` is set",
+        .0.lsn, .0.path.display(), .0.offset, .0.bytes, .0.reason
+    )]
+    AmbiguousTail(Box<Cut>),
     /// A file was written by a newer format version.
     #[error(
         "{} has format version {found}, but this build reads up to {supported}: \
@@ -155,6 +163,7 @@ impl Error {
             | Self::NotDurable { lsn, .. }
             | Self::NotARecord { lsn } => Some(*lsn),
             Self::Corrupt(corruption) => Some(corruption.lsn),
+            Self::AmbiguousTail(cut) => Some(cut.lsn),
             _ => None,
         }
     }

@@ -110,7 +110,8 @@ pub enum Fault {
     Salt,
     /// Intact, but written for another position.
     Lsn,
-    /// Intact, but with flags or a length that no writer produces, or not fitting its file.
+    /// Intact, but with flags, a length or a watermark that no writer produces, or not fitting its
+    /// file.
     Length,
 }
 
@@ -121,6 +122,29 @@ pub enum Fault {
 ///
 /// The first [`Fault`] found, in the order of the enum.
 pub fn decode(bytes: &[u8], lsn: Lsn, salt: u64, room: u64) -> Result<Header, Fault> {
+    let (header, flags) = intact(bytes)?;
+    if header.salt != salt {
+        return Err(Fault::Salt);
+    }
+    if header.lsn != lsn {
+        return Err(Fault::Lsn);
+    }
+    if !shape_ok(&header, flags) || header.len > room {
+        return Err(Fault::Length);
+    }
+    Ok(header)
+}
+
+/// Decodes the frame header at the start of `bytes`, wherever and whenever it was written: what a
+/// search for evidence wants to know. `None` if there is none.
+#[must_use]
+pub fn decode_anywhere(bytes: &[u8]) -> Option<Header> {
+    let (header, flags) = intact(bytes).ok()?;
+    shape_ok(&header, flags).then_some(header)
+}
+
+/// The fields and flags of a header whose checksum is right.
+fn intact(bytes: &[u8]) -> Result<(Header, u32), Fault> {
     let Some(bytes) = bytes.get(..HEADER_LEN) else { return Err(Fault::Short) };
     if bytes[..4] != MAGIC {
         return Err(Fault::Magic);
@@ -128,33 +152,31 @@ pub fn decode(bytes: &[u8], lsn: Lsn, salt: u64, room: u64) -> Result<Header, Fa
     if crc32c(&bytes[..HEADER_LEN - 4]) != u32_at(bytes, HEADER_LEN - 4) {
         return Err(Fault::Checksum);
     }
+    let flags = u32_at(bytes, 4);
+    let kind = match (flags & FLAG_MARK != 0, flags & FLAG_CLOSE != 0) {
+        (false, _) => Kind::Data,
+        (true, false) => Kind::Mark,
+        (true, true) => Kind::Close,
+    };
     let header = Header {
-        kind: match u32_at(bytes, 4) {
-            0 => Kind::Data,
-            FLAG_MARK => Kind::Mark,
-            f if f == FLAG_MARK | FLAG_CLOSE => Kind::Close,
-            _ => return Err(Fault::Length),
-        },
+        kind,
         lsn: Lsn::new(u64_at(bytes, 8)),
         len: u64_at(bytes, 16),
         durable: Lsn::new(u64_at(bytes, 24)),
         prev: Link { lsn: Lsn::new(u64_at(bytes, 32)), crc: u32_at(bytes, 48) },
         salt: u64_at(bytes, 40),
     };
-    if header.salt != salt {
-        return Err(Fault::Salt);
-    }
-    if header.lsn != lsn {
-        return Err(Fault::Lsn);
-    }
-    let shape_ok = match header.kind {
+    Ok((header, flags))
+}
+
+fn shape_ok(header: &Header, flags: u32) -> bool {
+    let flags_ok = matches!(flags, 0 | FLAG_MARK) || flags == FLAG_MARK | FLAG_CLOSE;
+    let len_ok = match header.kind {
         Kind::Data => header.len > HEADER_LEN as u64 && header.len.is_multiple_of(8),
         Kind::Mark | Kind::Close => header.len == HEADER_LEN as u64,
     };
-    if !shape_ok || header.len > room {
-        return Err(Fault::Length);
-    }
-    Ok(header)
+    // A frame cannot claim that bytes at or behind its own place had been durable before it.
+    flags_ok && len_ok && header.durable <= header.lsn
 }
 
 #[cfg(test)]
@@ -187,6 +209,15 @@ mod tests {
             let bad = Header { len, ..h }.encode();
             assert_eq!(decode(&bad, h.lsn, 77, 4096), Err(Fault::Length));
         }
+        let boast = Header { durable: h.lsn.advance(1), ..h }.encode();
+        assert_eq!(decode(&boast, h.lsn, 77, 4096), Err(Fault::Length));
+        assert_eq!(decode_anywhere(&boast), None);
+        assert_eq!(decode_anywhere(&bytes), Some(h));
+        let mut flags = bytes;
+        put(&mut flags, 4, &FLAG_CLOSE.to_le_bytes());
+        let crc = crc32c(&flags[..HEADER_LEN - 4]);
+        put(&mut flags, HEADER_LEN - 4, &crc.to_le_bytes());
+        assert_eq!(decode(&flags, h.lsn, 77, 4096), Err(Fault::Length));
         let mark = Header { kind: Kind::Close, len: 64, ..h };
         assert_eq!(decode(&mark.encode(), h.lsn, 77, 64), Ok(mark));
         assert_eq!(

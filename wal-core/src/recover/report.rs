@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::lsn::Lsn;
+use crate::recover::Case;
 
 /// How the log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,8 @@ pub struct Corruption {
     pub offset: u64,
     /// Stream bytes from `lsn` to the next place that reads well, or to the end of the log.
     pub len: u64,
-    /// A later frame or file claims that everything before this position was durable.
+    /// A later frame or file claims that everything before this position was durable. No more
+    /// than `lsn` where no such claim was found or needed: no crash leaves a log like this.
     pub proof: Lsn,
 }
 
@@ -93,15 +95,18 @@ impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "corruption of durable data at LSN {} ({}, offset {}, {} bytes): {}; \
-             the log had been durable up to {}",
+            "corruption at LSN {} ({}, offset {}, {} bytes): {}; ",
             self.lsn,
             self.path.display(),
             self.offset,
             self.len,
             self.reason,
-            self.proof
-        )
+        )?;
+        if self.proof > self.lsn {
+            write!(f, "the log had been durable up to {}", self.proof)
+        } else {
+            f.write_str("no crash leaves a log like this")
+        }
     }
 }
 
@@ -118,10 +123,12 @@ pub struct Cut {
     pub file: u64,
     /// Path of the file.
     pub path: PathBuf,
-    /// Byte offset in the file.
+    /// Byte offset of the first byte cut; 0 if the whole file is no part of the log.
     pub offset: u64,
     /// Bytes cut: up to the last byte that is not zero, islands and later files included.
     pub bytes: u64,
+    /// Files that bytes were cut from: this one, and later ones that hold something.
+    pub files: u64,
 }
 
 /// What recovery found and did.
@@ -130,6 +137,8 @@ pub struct Cut {
 pub struct RecoveryReport {
     /// How the log ended.
     pub verdict: Verdict,
+    /// The case of `spec/FORMAT.md` that decided it.
+    pub case: Case,
     /// The first position of the log.
     pub start: Lsn,
     /// The end of the log: everything before it was recovered.
@@ -154,6 +163,23 @@ pub struct RecoveryReport {
     pub foreign: Vec<PathBuf>,
 }
 
+impl RecoveryReport {
+    /// Settles verdict and case, given whether the last frame is a close mark.
+    pub(super) fn conclude(&mut self, closed: bool) {
+        let file = matches!(&self.cut, Some(Cut { reason: Reason::FileHeader(_), .. }));
+        (self.verdict, self.case) = match (self.verdict, &self.cut) {
+            _ if !self.holes.is_empty() => (Verdict::Salvaged, Case::Salvaged),
+            (verdict, Some(_)) if file => (verdict, Case::InterruptedFile),
+            (Verdict::Ambiguous, Some(_)) => (Verdict::Ambiguous, Case::AmbiguousFrame),
+            (verdict, Some(cut)) if cut.files > 1 => (verdict, Case::TornBeforeFile),
+            (verdict, Some(_)) => (verdict, Case::TornFrame),
+            (_, None) if self.files == 0 => (Verdict::New, Case::New),
+            (_, None) if closed => (Verdict::Closed, Case::Closed),
+            (_, None) => (Verdict::Clean, Case::Clean),
+        };
+    }
+}
+
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
@@ -166,8 +192,14 @@ impl fmt::Display for RecoveryReport {
         };
         write!(
             f,
-            "{verdict}: LSN {}..{}, {} records ({} bytes) in {} frames of {} files",
-            self.start, self.end, self.records, self.payload_bytes, self.frames, self.files
+            "{verdict} ({}): LSN {}..{}, {} records ({} bytes) in {} frames of {} files",
+            self.case,
+            self.start,
+            self.end,
+            self.records,
+            self.payload_bytes,
+            self.frames,
+            self.files
         )?;
         if let Some(cut) = &self.cut {
             write!(
