@@ -1,0 +1,273 @@
+//! Making log files, ahead of need where possible.
+//!
+//! A file is made under a temporary name: space reserved, every byte written and synced, then
+//! renamed, then the directory synced. So a file under its final name is whole, overwriting it
+//! allocates nothing, and a sync of such an overwrite has no metadata to write.
+//!
+//! # Who may touch what
+//!
+//! [`State::files`] says for each sequence number who has it. Whoever puts [`Stage::Making`] there
+//! owns that number's names on disk until replacing it; everybody else leaves them alone. No
+//! thread holds the mutex across I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+
+use wal_core::SinkError;
+use wal_core::format::file_header::BLOCK_LEN;
+use wal_core::sink::SinkOp;
+
+use crate::dir::{Dir, at};
+use crate::lock;
+use crate::sys::{Access, FileLayer, read_full_at, uninterrupted, write_all_at};
+
+/// Zeros written by one call: `PARTS` times this array.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+const PARTS: usize = 16;
+
+/// Bytes between two syncs while filling. A commit's sync may have to wait for the device to take
+/// what another file has in flight, so this bounds what it can be held up by.
+const SLICE: u64 = 4 << 20;
+
+/// Makes log files.
+#[derive(Debug)]
+pub(crate) struct Maker<L: FileLayer> {
+    dir: Arc<Dir<L>>,
+    state: Mutex<State<L::File>>,
+    /// Something left [`Stage::Making`].
+    changed: Condvar,
+    /// The sink is going: the helper gives up.
+    stop: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State<F> {
+    files: BTreeMap<u64, Stage<F>>,
+    /// Files that were there, and were synced, when the log opened; no longer once touched.
+    found: BTreeSet<u64>,
+    helper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Stage<F> {
+    /// Somebody is making it.
+    Making,
+    /// Made, durable, and not handed out yet.
+    Ready(Made<F>),
+    /// Handed out by `create`.
+    InUse,
+}
+
+/// A file made, or accepted, with all of its bytes and its name durable.
+#[derive(Debug)]
+pub(crate) struct Made<F> {
+    pub(crate) file: F,
+    pub(crate) capacity: u64,
+}
+
+impl<L: FileLayer> Maker<L> {
+    /// `found` are the log files present, synced along with the directory.
+    pub(crate) fn new(dir: Arc<Dir<L>>, found: BTreeSet<u64>) -> Self {
+        let state = State { files: BTreeMap::new(), found, helper: None };
+        Self {
+            dir,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Hands out file `sequence`, waiting for it if it is being made, making it if nobody did. The
+    /// caller must not use an earlier handle to the same file afterwards.
+    pub(crate) fn create(&self, sequence: u64, capacity: u64) -> Result<Made<L::File>, SinkError> {
+        let mut state = lock(&self.state);
+        while let Some(Stage::Making) = state.files.get(&sequence) {
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        match state.files.insert(sequence, Stage::Making) {
+            Some(Stage::Ready(made)) if made.capacity == capacity => {
+                state.files.insert(sequence, Stage::InUse);
+                return Ok(made);
+            }
+            _ => drop(state),
+        }
+        let claim = Claim { maker: self, sequence, next: None };
+        let made = self.make(sequence, capacity, &AtomicBool::new(false))?;
+        claim.settle(Stage::InUse);
+        Ok(made)
+    }
+
+    /// Starts making file `sequence` on a helper thread, unless it is made or in use already or
+    /// any file is being made. Does not block.
+    pub(crate) fn prepare(self: &Arc<Self>, sequence: u64, capacity: u64) {
+        let mut state = lock(&self.state);
+        let busy = state.files.values().any(|stage| matches!(stage, Stage::Making));
+        let settled = match state.files.get(&sequence) {
+            Some(Stage::Ready(made)) => made.capacity == capacity,
+            Some(Stage::Making | Stage::InUse) => true,
+            None => false,
+        };
+        if busy || settled || self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        state.files.insert(sequence, Stage::Making);
+        let maker = Arc::clone(self);
+        let job = move || {
+            let claim = Claim { maker: &maker, sequence, next: None };
+            // An error is not lost: `create` finds nothing ready, tries itself and reports.
+            if let Ok(made) = maker.make(sequence, capacity, &maker.stop) {
+                claim.settle(Stage::Ready(made));
+            }
+        };
+        match thread::Builder::new().name("wal-prepare".to_owned()).spawn(job) {
+            // The helper before this one is past its work: nothing was being made.
+            Ok(helper) => state.helper = Some(helper),
+            Err(_) => {
+                state.files.remove(&sequence);
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Forgets a file that is no longer written to, or no longer there.
+    pub(crate) fn forget(&self, sequence: u64) {
+        let mut state = lock(&self.state);
+        state.found.remove(&sequence);
+        if !matches!(state.files.get(&sequence), Some(Stage::Making)) {
+            state.files.remove(&sequence);
+        }
+    }
+
+    /// Ends the helper: after this, nothing touches the directory any more.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let helper = lock(&self.state).helper.take();
+        if let Some(helper) = helper {
+            // A panic of the helper was reported by its panic hook and did no harm.
+            let _ = helper.join();
+        }
+    }
+
+    /// Makes the file, or accepts one that is there unused. The caller has the claim.
+    fn make(
+        &self,
+        sequence: u64,
+        capacity: u64,
+        stop: &AtomicBool,
+    ) -> Result<Made<L::File>, SinkError> {
+        let path = self.dir.file_path(sequence);
+        let failed = |path| at(SinkOp::Create, Some(sequence), path, None);
+        // Taken out even if it turns out unfit: what replaces it is not what `open` synced.
+        let found = lock(&self.state).found.remove(&sequence);
+        if let Some(there) = self.unused(&path).map_err(failed(&path))?
+            && found
+            && there.capacity == capacity
+        {
+            return Ok(there);
+        }
+        let temporary = self.dir.temporary_path(sequence);
+        let made = self.fill(&temporary, capacity, stop).map_err(|error| {
+            self.discard(&temporary);
+            failed(&temporary)(error)
+        })?;
+        if let Err(error) = uninterrupted(|| self.dir.layer.rename(&temporary, &path)) {
+            self.discard(&temporary);
+            return Err(failed(&path)(error));
+        }
+        if let Err(error) = self.dir.sync() {
+            // Another sync of the same entry could succeed without having written it. So the
+            // entry goes, and the next call makes a new one.
+            self.discard(&path);
+            return Err(failed(self.dir.path())(error));
+        }
+        Ok(Made { file: made, capacity })
+    }
+
+    /// The file under its final name if it is there and unused; an error if it holds anything.
+    fn unused(&self, path: &Path) -> io::Result<Option<Made<L::File>>> {
+        let layer = &self.dir.layer;
+        let file = match uninterrupted(|| layer.open(path, Access::Update)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut header = [0; BLOCK_LEN];
+        let read = read_full_at(layer, &file, &mut header, 0)?;
+        if header[..read].iter().any(|&byte| byte != 0) {
+            let message = "a file of this name exists and is in use: it is not replaced";
+            return Err(io::Error::new(ErrorKind::AlreadyExists, message));
+        }
+        let capacity = uninterrupted(|| layer.len(&file))?;
+        Ok(Some(Made { file, capacity }))
+    }
+
+    /// Writes `capacity` zeros to a new file at `path` and makes them durable.
+    fn fill(&self, path: &Path, capacity: u64, stop: &AtomicBool) -> io::Result<L::File> {
+        let layer = &self.dir.layer;
+        // A new inode each time: a file whose sync failed is never tried again.
+        match uninterrupted(|| layer.remove(path)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = uninterrupted(|| layer.open(path, Access::CreateNew))?;
+        // Says at once that the disk is full, and lets the file system choose one large extent.
+        uninterrupted(|| layer.allocate(&file, capacity))?;
+        let chunk = (ZEROS.len() * PARTS) as u64;
+        let (mut written, mut synced) = (0, 0);
+        while written < capacity {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the log is closing"));
+            }
+            let mut left = (capacity - written).min(chunk) as usize;
+            let parts = [(); PARTS].map(|()| {
+                let part = left.min(ZEROS.len());
+                left -= part;
+                IoSlice::new(&ZEROS[..part])
+            });
+            write_all_at(layer, &file, &parts, written)?;
+            written += (capacity - written).min(chunk);
+            if written - synced >= SLICE {
+                uninterrupted(|| layer.sync_data(&file))?;
+                synced = written;
+            }
+        }
+        // An empty file is synced too: its inode has to exist before its name does.
+        if synced < capacity || capacity == 0 {
+            uninterrupted(|| layer.sync_data(&file))?;
+        }
+        Ok(file)
+    }
+
+    /// Removes what a failure left; what resists is found and removed at the next open.
+    fn discard(&self, path: &Path) {
+        let _ = uninterrupted(|| self.dir.layer.remove(path));
+    }
+}
+
+/// The right to make one file. Dropped unsettled (an error, a panic), it leaves the number free.
+struct Claim<'a, L: FileLayer> {
+    maker: &'a Maker<L>,
+    sequence: u64,
+    next: Option<Stage<L::File>>,
+}
+
+impl<L: FileLayer> Claim<'_, L> {
+    fn settle(mut self, next: Stage<L::File>) {
+        self.next = Some(next);
+    }
+}
+
+impl<L: FileLayer> Drop for Claim<'_, L> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.maker.state);
+        match self.next.take() {
+            Some(next) => state.files.insert(self.sequence, next),
+            None => state.files.remove(&self.sequence),
+        };
+        self.maker.changed.notify_all();
+    }
+}
