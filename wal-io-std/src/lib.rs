@@ -6,6 +6,7 @@ compile_error!("wal-io-std needs a Unix system: positioned writes and synced dir
 
 mod aside;
 mod dir;
+mod options;
 mod prepare;
 mod sink;
 mod source;
@@ -13,7 +14,8 @@ pub mod sys;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use sink::{FileOptions, FileSink, Preparation};
+pub use options::{FileOptions, Preparation};
+pub use sink::FileSink;
 pub use source::DirSource;
 
 /// Locks a mutex whose data no panic leaves half changed.
