@@ -74,6 +74,50 @@ fn creating_again_is_free_until_the_file_is_in_use() {
 }
 
 #[test]
+fn a_file_that_went_with_a_failed_replacement_is_not_taken_for_there() {
+    let (dir, layer, sink) = inline();
+    sink.create(1, 64 * KIB).unwrap();
+    let here = dir.path().to_str().unwrap();
+    layer.inject(Call::SyncDir, here, 0, 1, Fault::Errno(Errno::IO));
+    sink.create(1, 128 * KIB).unwrap_err();
+    assert!(names(dir.path()).is_empty());
+    sink.create(1, 64 * KIB).unwrap();
+    assert_zeros(&dir.path().join(name(1)), 64 * KIB);
+}
+
+/// Readers may run at any time: one that opened the file that is being replaced must not leave it
+/// to the reads that follow.
+#[test]
+fn reads_after_a_replacement_see_the_new_file() {
+    for reader_opens_first in [true, false] {
+        let (_dir, layer, sink) = inline();
+        sink.create(1, 64 * KIB).unwrap();
+        let gate = Arc::new(Gate::default());
+        let stop_at = if reader_opens_first { Call::Opened } else { Call::Rename };
+        layer.inject(stop_at, &name(1), 0, 1, Fault::Gate(Arc::clone(&gate)));
+        let old = || drop(read(&sink, 1, 0, 1));
+        let replace = || sink.create(1, 128 * KIB).unwrap();
+        thread::scope(|scope| {
+            let late = if reader_opens_first {
+                let reader = scope.spawn(old);
+                gate.reached();
+                replace();
+                reader
+            } else {
+                let creator = scope.spawn(replace);
+                gate.reached();
+                old();
+                creator
+            };
+            gate.open();
+            late.join().unwrap();
+        });
+        write(&sink, 1, 100 * KIB, b"there").unwrap();
+        assert_eq!(read(&sink, 1, 100 * KIB, 5), b"there", "{reader_opens_first}");
+    }
+}
+
+#[test]
 fn a_file_that_holds_anything_is_never_replaced() {
     let (dir, _, sink) = threaded();
     let path = dir.path().join(name(3));
@@ -147,16 +191,22 @@ fn a_failed_sync_of_the_directory_is_never_taken_for_done() {
     let calls = layer.take();
     assert_eq!((count(&calls, Call::Rename), count(&calls, Call::SyncDir)), (1, 1), "made anew");
 
-    // Even if the entry cannot be removed, it is not accepted.
-    layer.inject(Call::SyncDir, here, 0, 1, Fault::Errno(Errno::IO));
-    layer.inject(Call::Remove, &name(2), 0, 1, Fault::Errno(Errno::IO));
-    sink.create(2, 64 * KIB).unwrap_err();
-    layer.assert_spent();
-    assert_eq!(names(dir.path()), [name(1), name(2)]);
-    layer.take();
-    sink.create(2, 64 * KIB).unwrap();
-    let calls = layer.take();
-    assert_eq!((count(&calls, Call::Rename), count(&calls, Call::SyncDir)), (1, 1), "made anew");
+    // Even if the entry cannot be removed, it is not accepted: whether the file is new, or
+    // replaces one that was there when the log opened.
+    sink.create(3, 64 * KIB).unwrap();
+    drop(sink);
+    let (layer, sink) = reopen(dir.path(), Preparation::Inline);
+    for sequence in [2, 3] {
+        layer.inject(Call::SyncDir, here, 0, 1, Fault::Errno(Errno::IO));
+        layer.inject(Call::Remove, &name(sequence), 0, 1, Fault::Errno(Errno::IO));
+        sink.create(sequence, 128 * KIB).unwrap_err();
+        layer.assert_spent();
+        assert!(dir.path().join(name(sequence)).exists());
+        layer.take();
+        sink.create(sequence, 128 * KIB).unwrap();
+        let calls = layer.take();
+        assert_eq!((count(&calls, Call::Rename), count(&calls, Call::SyncDir)), (1, 1), "anew");
+    }
 }
 
 #[test]

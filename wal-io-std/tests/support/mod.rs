@@ -16,6 +16,8 @@ use wal_io_std::{FileOptions, FileSink, Preparation};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Open,
+    /// The moment after a file was opened: not recorded, only for gates.
+    Opened,
     Read,
     Write,
     Allocate,
@@ -138,7 +140,9 @@ impl Faulty {
     fn call(&self, call: Call, path: &Path, len: usize, offset: u64) -> io::Result<Option<usize>> {
         let mut state = self.0.lock().unwrap();
         let thread = thread::current().id();
-        state.records.push(Record { thread, call, path: path.to_owned(), len, offset });
+        if call != Call::Opened {
+            state.records.push(Record { thread, call, path: path.to_owned(), len, offset });
+        }
         let text = path.to_string_lossy();
         let rule = state
             .rules
@@ -169,7 +173,9 @@ impl FileLayer for Faulty {
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Opened> {
         self.call(Call::Open, path, 0, 0)?;
-        Ok(self.opened(Os.open(path, access)?, path))
+        let file = Os.open(path, access)?;
+        self.call(Call::Opened, path, 0, 0)?;
+        Ok(self.opened(file, path))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Opened> {
