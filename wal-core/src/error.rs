@@ -31,6 +31,9 @@ pub enum Error {
         /// The limit in force.
         max: usize,
     },
+    /// A batch without records has no LSN.
+    #[error("a batch needs at least one record")]
+    EmptyBatch,
     /// A `try_` call would have had to wait for a free segment; nothing was appended.
     #[error("the ring is full: appending would block")]
     WouldBlock,

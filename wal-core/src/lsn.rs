@@ -65,7 +65,6 @@ impl From<Lsn> for u64 {
 
 /// Where an appended record lies: what every append returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "an appended record is only in memory: wait for its `lsn` to make it durable"]
 pub struct Appended {
     /// The record's own LSN (for a batch: of its first record). Pass this to
     /// [`Wal::wait_durable`](crate::Wal::wait_durable) and [`Wal::read_at`](crate::Wal::read_at).

@@ -71,6 +71,7 @@ pub struct Options {
     pub(crate) recovery: RecoveryMode,
     pub(crate) ambiguous_tail: AmbiguousTail,
     pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for Options {
@@ -85,6 +86,7 @@ impl Default for Options {
             recovery: RecoveryMode::Strict,
             ambiguous_tail: AmbiguousTail::Cut,
             executor: None,
+            seed: None,
         }
     }
 }
@@ -164,6 +166,14 @@ impl Options {
     #[must_use]
     pub fn executor(mut self, executor: impl Executor) -> Self {
         self.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// Fixes the identity and the salts of the log, for reproducible tests. Default: random, which
+    /// is what keeps the bytes of one life of a file from being taken for those of another.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 

@@ -11,6 +11,7 @@ pub const DEFAULT_ALIGN: u64 = 4096;
 const MAGIC: [u8; 4] = *b"WfRm";
 const FLAG_MARK: u32 = 1;
 const FLAG_CLOSE: u32 = 2;
+const FLAG_VOID: u32 = 4;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub enum Kind {
     Data,
     /// No records: only the durable watermark, written when a log goes idle.
     Mark,
+    /// No records: a range that was claimed for a frame and given up. Its bytes behind the header
+    /// are not written and mean nothing.
+    Void,
     /// No records: the log was closed, and everything before this frame is durable.
     Close,
 }
@@ -63,6 +67,7 @@ impl Header {
         let flags = match self.kind {
             Kind::Data => 0,
             Kind::Mark => FLAG_MARK,
+            Kind::Void => FLAG_VOID,
             Kind::Close => FLAG_MARK | FLAG_CLOSE,
         };
         put(&mut bytes, 0, &MAGIC);
@@ -154,6 +159,7 @@ fn intact(bytes: &[u8]) -> Result<(Header, u32), Fault> {
     }
     let flags = u32_at(bytes, 4);
     let kind = match (flags & FLAG_MARK != 0, flags & FLAG_CLOSE != 0) {
+        (false, _) if flags & FLAG_VOID != 0 => Kind::Void,
         (false, _) => Kind::Data,
         (true, false) => Kind::Mark,
         (true, true) => Kind::Close,
@@ -170,9 +176,10 @@ fn intact(bytes: &[u8]) -> Result<(Header, u32), Fault> {
 }
 
 fn shape_ok(header: &Header, flags: u32) -> bool {
-    let flags_ok = matches!(flags, 0 | FLAG_MARK) || flags == FLAG_MARK | FLAG_CLOSE;
+    let flags_ok = matches!(flags, 0 | FLAG_MARK | FLAG_VOID) || flags == FLAG_MARK | FLAG_CLOSE;
     let len_ok = match header.kind {
         Kind::Data => header.len > HEADER_LEN as u64 && header.len.is_multiple_of(8),
+        Kind::Void => header.len >= HEADER_LEN as u64 && header.len.is_multiple_of(8),
         Kind::Mark | Kind::Close => header.len == HEADER_LEN as u64,
     };
     // A frame cannot claim that bytes at or behind its own place had been durable before it.
@@ -218,6 +225,8 @@ mod tests {
         let crc = crc32c(&flags[..HEADER_LEN - 4]);
         put(&mut flags, HEADER_LEN - 4, &crc.to_le_bytes());
         assert_eq!(decode(&flags, h.lsn, 77, 4096), Err(Fault::Length));
+        let void = Header { kind: Kind::Void, ..h };
+        assert_eq!(decode(&void.encode(), h.lsn, 77, 4096), Ok(void));
         let mark = Header { kind: Kind::Close, len: 64, ..h };
         assert_eq!(decode(&mark.encode(), h.lsn, 77, 64), Ok(mark));
         assert_eq!(

@@ -163,7 +163,9 @@ impl Walk<'_> {
                 let prev = next
                     .prev
                     .filter(|prev| (prev.sequence, prev.salt) == (header.sequence, header.salt));
-                prev.is_some_and(|prev| header.base < prev.end && prev.end <= header.limit())
+                // An end at or before the base: nothing was written here before a frame too large
+                // for this file opened the next.
+                prev.is_some_and(|prev| prev.end <= header.limit())
             })
             .copied();
         let frames = self.report.frames;
@@ -315,8 +317,10 @@ impl Walk<'_> {
         if offset + len > entry_len {
             return Ok(Err(Bad::Short));
         }
-        let bytes = self.window.get(offset, len)?;
-        if (bytes.len() as u64) < len {
+        // What a void frame spans was never written.
+        let body = if found.kind == frame::Kind::Void { frame::HEADER_LEN as u64 } else { len };
+        let bytes = self.window.get(offset, body)?;
+        if (bytes.len() as u64) < body {
             return Ok(Err(Bad::Short));
         }
         let max_len = header.max_record_len as usize;

@@ -123,6 +123,12 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
         1
     }
 
+    /// Whether `create`, `write`, `sync` or `reap` may block the calling thread. If so, futures
+    /// need an [executor](crate::Options::executor).
+    fn blocks(&self) -> bool {
+        true
+    }
+
     /// Supplies the memory of one ring segment, zeroed, `len` bytes long and aligned to at least
     /// [`alignment`](Self::alignment). Called once per segment when the log opens.
     ///

@@ -1,0 +1,88 @@
+//! Frames written directly from the caller's bytes: records larger than a segment, and marks.
+
+use std::io::IoSlice;
+
+use super::waiters::Need;
+use crate::format::{checksum, frame, record};
+use crate::lsn::{Appended, Lsn};
+use crate::segment::Direct;
+
+/// One frame whose records are still the caller's.
+pub(crate) struct DirectFrame<'a> {
+    pub(super) claim: Direct,
+    pub(super) kind: frame::Kind,
+    /// Every record's header, in order.
+    headers: Vec<[u8; record::HEADER_LEN]>,
+    records: &'a [&'a [IoSlice<'a>]],
+    /// Bytes of the frame, header included, padding to the block not.
+    pub(super) len: u64,
+}
+
+const ZEROS: [u8; record::ALIGN] = [0; record::ALIGN];
+
+/// Stream bytes of `records`.
+pub(crate) fn stored_len(records: &[&[IoSlice<'_>]]) -> u64 {
+    records.iter().map(|parts| record::stored_len(payload_len(parts)) as u64).sum()
+}
+
+pub(crate) fn payload_len(parts: &[IoSlice<'_>]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
+
+/// The kind of the record at `index` of a batch of `count`.
+pub(crate) const fn batch_kind(index: usize, count: usize) -> record::Kind {
+    if index + 1 < count { record::Kind::DataMore } else { record::Kind::Data }
+}
+
+impl<'a> DirectFrame<'a> {
+    /// A frame of `records` (one, or a batch) at the place claimed.
+    pub(crate) fn data(claim: Direct, records: &'a [&'a [IoSlice<'a>]]) -> Self {
+        let mut lsn = claim.place.base.advance(frame::HEADER_LEN as u64);
+        let headers = records
+            .iter()
+            .enumerate()
+            .map(|(index, parts)| {
+                let len = payload_len(parts);
+                let word = record::Word::new(len, batch_kind(index, records.len()));
+                let crc = checksum::crc32c_parts(parts);
+                let header = record::encode_header(word, crc, lsn, claim.salt);
+                lsn = lsn.advance(record::stored_len(len) as u64);
+                header
+            })
+            .collect();
+        let len = frame::HEADER_LEN as u64 + stored_len(records);
+        Self { claim, kind: frame::Kind::Data, headers, records, len }
+    }
+
+    /// A frame that holds no records.
+    pub(crate) fn mark(claim: Direct, kind: frame::Kind) -> Self {
+        Self { claim, kind, headers: Vec::new(), records: &[], len: frame::HEADER_LEN as u64 }
+    }
+
+    /// Where its records lie.
+    pub(crate) fn appended(&self) -> Appended {
+        Appended { lsn: self.claim.place.base.advance(frame::HEADER_LEN as u64), end: self.end() }
+    }
+
+    /// The position just past its last record.
+    pub(crate) fn end(&self) -> Lsn {
+        self.claim.place.base.advance(self.len)
+    }
+
+    /// What its owner waits for.
+    pub(crate) fn need(&self) -> Need {
+        Need::Direct { sequence: self.claim.sequence, end: self.end() }
+    }
+
+    /// The records' bytes, to follow the frame header.
+    pub(super) fn parts(&self) -> Vec<IoSlice<'_>> {
+        let mut parts = Vec::with_capacity(3 * self.records.len());
+        for (header, payload) in self.headers.iter().zip(self.records) {
+            parts.push(IoSlice::new(header));
+            parts.extend(payload.iter().map(|part| IoSlice::new(part)));
+            let len = record::HEADER_LEN + payload_len(payload);
+            parts.push(IoSlice::new(&ZEROS[..len.next_multiple_of(record::ALIGN) - len]));
+        }
+        parts
+    }
+}

@@ -1,0 +1,127 @@
+//! The state of the flush: which frame comes next, what is in flight, what can be recycled.
+
+use std::collections::VecDeque;
+
+use crate::format::file_header::{self, FileHeader, Predecessor};
+use crate::format::frame::Link;
+use crate::lsn::Lsn;
+use crate::segment::Sealed;
+use crate::segment::place::Place;
+
+/// What belongs to whoever leads.
+pub(crate) struct Pipeline {
+    /// The segment to submit next.
+    pub(super) next: u64,
+    /// That segment itself, once it is submitted and the frame behind it is not.
+    pub(super) awaiting_direct: Option<Sealed>,
+    /// That frame was given up by its owner.
+    pub(super) abandoned: bool,
+    pub(super) next_ticket: u64,
+    /// Frames submitted and not known to be written, in stream order.
+    pub(super) in_flight: VecDeque<Flight>,
+    /// Segments written and not free yet, in order.
+    pub(super) held: VecDeque<Held>,
+    /// The last frame submitted, and where it ended.
+    pub(super) link: Link,
+    pub(super) end: Lsn,
+    /// The file written last.
+    pub(super) file: FileHeader,
+    /// A new file was begun, and the sink has not been told to prepare the next.
+    pub(super) prepare: bool,
+}
+
+/// A frame in flight.
+pub(super) struct Flight {
+    pub(super) ticket: u64,
+    /// Where the next frame starts: the written watermark once this and all before it are done.
+    pub(super) next: Lsn,
+    pub(super) done: bool,
+    /// The segment whose memory it uses.
+    pub(super) held: Option<Held>,
+    /// A file header that is written with it.
+    pub(super) _file_header: Option<Box<[u8; file_header::BLOCK_LEN]>>,
+}
+
+/// A segment that waits to be recycled.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) sequence: u64,
+    pub(super) slot: usize,
+    pub(super) base: Lsn,
+    pub(super) end: Lsn,
+}
+
+impl Pipeline {
+    /// The state of a log whose newest file is `file`, whose header is on disk, and which
+    /// continues after `link`, a frame that ended at `end`.
+    pub(crate) fn new(file: FileHeader, link: Link, end: Lsn) -> Self {
+        Self {
+            next: 0,
+            awaiting_direct: None,
+            abandoned: false,
+            next_ticket: 0,
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            link,
+            end,
+            file,
+            prepare: true,
+        }
+    }
+
+    /// The file that the pipeline writes to.
+    pub(crate) const fn file(&self) -> &FileHeader {
+        &self.file
+    }
+
+    /// Where the last frame ended.
+    pub(crate) const fn end(&self) -> Lsn {
+        self.end
+    }
+
+    /// The header of the new file at `place`, which follows the present one.
+    pub(super) fn header_of(&self, place: Place, salt: u64, durable: Lsn) -> FileHeader {
+        FileHeader {
+            log_id: self.file.log_id,
+            sequence: place.file,
+            salt,
+            base: place.file_base,
+            capacity: place.file_capacity,
+            align: self.file.align,
+            max_record_len: self.file.max_record_len,
+            prev: Some(Predecessor {
+                sequence: self.file.sequence,
+                salt: self.file.salt,
+                end: self.end,
+                last_frame: self.link,
+            }),
+            durable,
+            recovered: false,
+        }
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Marks a write as done.
+    pub(super) fn complete(&mut self, ticket: u64) {
+        if let Some(flight) = self.in_flight.iter_mut().find(|f| f.ticket == ticket) {
+            flight.done = true;
+        }
+    }
+
+    /// Removes the frames at the front that are done; returns where the written prefix now ends,
+    /// if it has grown. A gap in the middle stops it.
+    pub(super) fn advance(&mut self) -> Option<Lsn> {
+        let mut written = None;
+        while self.in_flight.front().is_some_and(|flight| flight.done) {
+            if let Some(flight) = self.in_flight.pop_front() {
+                written = Some(flight.next);
+                self.held.extend(flight.held);
+            }
+        }
+        written
+    }
+}

@@ -1,0 +1,194 @@
+//! Who waits for what.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::lsn::Lsn;
+
+/// What a waiter needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The durable watermark at or past a position.
+    Durable(Lsn),
+    /// The written watermark at or past a position.
+    Written(Lsn),
+    /// An active segment later than this one, to append to.
+    Space(u64),
+    /// The same, to close the log in: not refused while it is closing.
+    LastSpace(u64),
+    /// The turn of the frame that goes directly behind segment `sequence`, which only its owner
+    /// can write, and then the written watermark at `end`.
+    Direct {
+        /// The segment before the frame.
+        sequence: u64,
+        /// Where the frame ends.
+        end: Lsn,
+    },
+}
+
+/// What the log has reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) durable: Lsn,
+    pub(crate) written: Lsn,
+    /// The segment that is, or was last, active.
+    pub(crate) current: u64,
+}
+
+impl Progress {
+    pub(crate) fn satisfies(&self, need: Need) -> bool {
+        match need {
+            Need::Durable(lsn) => self.durable >= lsn,
+            Need::Written(lsn) | Need::Direct { end: lsn, .. } => self.written >= lsn,
+            Need::Space(sequence) | Need::LastSpace(sequence) => self.current > sequence,
+        }
+    }
+}
+
+/// Names a registration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    need: Need,
+    id: u64,
+}
+
+/// The registered waiters, ordered by what they wait for, so that a step of the watermark touches
+/// only those it satisfies.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    durable: BTreeMap<(Lsn, u64), Waker>,
+    written: BTreeMap<(Lsn, u64), Waker>,
+    space: BTreeMap<(u64, u64), Waker>,
+    direct: BTreeMap<(u64, u64), Waker>,
+    next_id: u64,
+}
+
+impl Waiters {
+    pub(crate) fn register(&mut self, need: Need, waker: &Waker) -> Ticket {
+        let id = self.next_id;
+        self.next_id += 1;
+        let waker = waker.clone();
+        match need {
+            Need::Durable(lsn) => self.durable.insert((lsn, id), waker),
+            Need::Written(lsn) => self.written.insert((lsn, id), waker),
+            Need::Space(sequence) | Need::LastSpace(sequence) => {
+                self.space.insert((sequence, id), waker)
+            }
+            Need::Direct { sequence, .. } => self.direct.insert((sequence, id), waker),
+        };
+        Ticket { need, id }
+    }
+
+    /// Removes a registration; returns whether it was still there, that is, not woken yet.
+    pub(crate) fn deregister(&mut self, ticket: Ticket) -> bool {
+        let id = ticket.id;
+        match ticket.need {
+            Need::Durable(lsn) => self.durable.remove(&(lsn, id)),
+            Need::Written(lsn) => self.written.remove(&(lsn, id)),
+            Need::Space(sequence) | Need::LastSpace(sequence) => self.space.remove(&(sequence, id)),
+            Need::Direct { sequence, .. } => self.direct.remove(&(sequence, id)),
+        }
+        .is_some()
+    }
+
+    /// Removes those whom `progress` satisfies.
+    pub(crate) fn take_satisfied(&mut self, progress: Progress) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        take_up_to(&mut self.durable, &progress.durable, &mut woken);
+        take_up_to(&mut self.written, &progress.written, &mut woken);
+        if let Some(passed) = progress.current.checked_sub(1) {
+            take_up_to(&mut self.space, &passed, &mut woken);
+        }
+        woken
+    }
+
+    /// Removes one waiter, to lead next: who waits for durability first, since its group is the
+    /// largest.
+    pub(crate) fn take_successor(&mut self) -> Option<Waker> {
+        None.or_else(|| self.durable.pop_first().map(|(_, waker)| waker))
+            .or_else(|| self.written.pop_first().map(|(_, waker)| waker))
+            .or_else(|| self.direct.pop_first().map(|(_, waker)| waker))
+            .or_else(|| self.space.pop_first().map(|(_, waker)| waker))
+    }
+
+    /// Removes the owner of the frame behind segment `sequence`.
+    pub(crate) fn take_direct(&mut self, sequence: u64) -> Option<Waker> {
+        let (&key, _) = self.direct.range((sequence, 0)..=(sequence, u64::MAX)).next()?;
+        self.direct.remove(&key)
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.durable.is_empty()
+            && self.written.is_empty()
+            && self.space.is_empty()
+            && self.direct.is_empty()
+    }
+
+    /// Removes everybody.
+    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
+        let durable = std::mem::take(&mut self.durable).into_values();
+        let written = std::mem::take(&mut self.written).into_values();
+        let space = std::mem::take(&mut self.space).into_values();
+        let direct = std::mem::take(&mut self.direct).into_values();
+        durable.chain(written).chain(space).chain(direct).collect()
+    }
+
+    /// The furthest position that somebody wants durable.
+    pub(crate) fn durable_goal(&self) -> Lsn {
+        self.durable.last_key_value().map_or(Lsn::ZERO, |(&(lsn, _), _)| lsn)
+    }
+
+    /// The furthest position that somebody wants written.
+    pub(crate) fn written_goal(&self) -> Lsn {
+        self.written.last_key_value().map_or(Lsn::ZERO, |(&(lsn, _), _)| lsn)
+    }
+}
+
+fn take_up_to<K: Ord + Copy>(
+    map: &mut BTreeMap<(K, u64), Waker>,
+    limit: &K,
+    woken: &mut Vec<Waker>,
+) {
+    while let Some(entry) = map.first_entry() {
+        if entry.key().0 > *limit {
+            break;
+        }
+        woken.push(entry.remove());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(durable: u64, written: u64, current: u64) -> Progress {
+        Progress { durable: Lsn::new(durable), written: Lsn::new(written), current }
+    }
+
+    #[test]
+    fn only_the_satisfied_are_taken_and_the_goals_remain() {
+        let mut waiters = Waiters::default();
+        let waker = Waker::noop();
+        let near = waiters.register(Need::Durable(Lsn::new(10)), waker);
+        let far = waiters.register(Need::Durable(Lsn::new(20)), waker);
+        waiters.register(Need::Space(3), waker);
+        assert_eq!(waiters.durable_goal(), Lsn::new(20));
+        assert_eq!(waiters.take_satisfied(progress(10, 0, 3)).len(), 1);
+        assert!(!waiters.deregister(near));
+        assert_eq!(waiters.take_satisfied(progress(19, 99, 4)).len(), 1);
+        assert!(waiters.deregister(far));
+        assert_eq!(waiters.durable_goal(), Lsn::ZERO);
+        assert!(waiters.take_successor().is_none());
+    }
+
+    #[test]
+    fn the_owner_of_a_direct_frame_is_found_by_its_segment() {
+        let mut waiters = Waiters::default();
+        let need = Need::Direct { sequence: 5, end: Lsn::new(100) };
+        waiters.register(need, Waker::noop());
+        assert!(waiters.take_direct(4).is_none());
+        assert!(waiters.take_direct(5).is_some());
+        assert!(waiters.take_all().is_empty());
+    }
+}

@@ -1,0 +1,164 @@
+//! Opening: recover what is there, fence it off, start a new file behind it.
+
+use std::io::IoSlice;
+
+use crate::error::Error;
+use crate::flush::{Desk, Pipeline};
+use crate::format::file_header::FileHeader;
+use crate::format::frame::Link;
+use crate::options::Options;
+use crate::probe::{NoProbe, Probe};
+use crate::recover::{self, Aside, RecoveryReport, Scan, ScanOptions};
+use crate::segment::place::{Layout, Place};
+use crate::segment::{Buffer, Ring};
+use crate::shared::{Parts, ReadFile, Shared};
+use crate::sink::{SegmentSink, SinkError, SinkOp, Write};
+use crate::sync::Arc;
+use crate::wal::Wal;
+
+impl<S: SegmentSink> Wal<S> {
+    /// Recovers the log in `sink` (an empty one starts a new log) and opens it for appending.
+    ///
+    /// Whatever was durable is there; a torn end is cut off, after a copy of it was set aside. The
+    /// recovered files are never appended to: the log goes on in a new one, whose header says
+    /// where the old ones end. Blocks for I/O: reads the whole log, writes and syncs one block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]; [`Error::Corrupt`] if durable data is damaged or missing (nothing
+    /// is changed then; see [`Options::recovery`]); [`Error::UnsupportedFormat`];
+    /// [`Error::NoSpace`] if there is no room for a file; [`Error::Sink`] for any other failure of
+    /// the sink, failed reads included.
+    pub fn open(sink: S, options: Options) -> Result<(Self, RecoveryReport), Error> {
+        Self::open_with_probe(sink, options, NoProbe)
+    }
+}
+
+impl<S: SegmentSink, P: Probe> Wal<S, P> {
+    /// Like [`Wal::open`], with a probe that sees every step.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Wal::open`].
+    pub fn open_with_probe(
+        sink: S,
+        options: Options,
+        probe: P,
+    ) -> Result<(Self, RecoveryReport), Error> {
+        options.validate(sink.alignment())?;
+        let layout = Layout {
+            segment: options.segment_size as u64,
+            file: options.file_size,
+            align: options.align(),
+        };
+        let mut buffers = Vec::with_capacity(options.segments);
+        for _ in 0..options.segments {
+            buffers.push(Buffer::new(sink.memory(options.segment_size)?));
+        }
+        let scan_options =
+            ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
+        let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
+
+        set_aside(&sink, &mut scan)?;
+        let sequence = start_sequence(&sink, &scan)?;
+        let (salt_seed, log_id) = random(options.seed)?;
+        let first = Place {
+            base: scan.end.align_up(layout.align),
+            file: sequence,
+            file_base: scan.end.align_up(layout.align),
+            file_capacity: layout.file,
+        };
+        let ring = Ring::new(buffers, layout, first, salt_seed, probe);
+        let header = FileHeader {
+            log_id: scan.log_id.unwrap_or(log_id),
+            sequence,
+            salt: ring.salt(sequence),
+            base: first.base,
+            capacity: first.file_capacity,
+            align: layout.align as u32,
+            max_record_len: options.max_record_len as u32,
+            prev: scan.last,
+            durable: scan.end,
+            recovered: scan.last.is_some(),
+        };
+        start_file(&sink, &header)?;
+
+        let link = scan.last.map_or(Link::NONE, |last| last.last_frame);
+        let shared = Shared::new(Parts {
+            ring,
+            sink,
+            desk: Desk::new(Box::new(Pipeline::new(header, link, scan.end))),
+            start: first.base,
+            files: read_files(&scan, header),
+            holes: scan.report.holes.iter().map(|h| h.lsn..h.lsn.advance(h.len)).collect(),
+            executor: options.executor,
+            depth: options.depth,
+            max_record_len: options.max_record_len,
+        });
+        Ok((Self { shared: Arc::new(shared) }, scan.report))
+    }
+}
+
+/// Keeps a copy of everything that recovery cuts off.
+fn set_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
+    for aside in &scan.aside {
+        let path = match *aside {
+            Aside::Range { sequence, offset, len } => sink.set_aside(sequence, offset, len)?,
+            Aside::File { sequence } => sink.set_aside_file(sequence)?,
+        };
+        scan.report.set_aside.push(path);
+    }
+    Ok(())
+}
+
+/// The number of the file to start, which may have been prepared already; files prepared in vain
+/// are removed.
+fn start_sequence<S: SegmentSink>(sink: &S, scan: &Scan) -> Result<u64, Error> {
+    let follows = scan.last.map_or(0, |last| last.sequence) + 1;
+    let prepared = scan.unused.contains(&follows) && scan.next_sequence <= follows + 1;
+    for &unused in &scan.unused {
+        if !(prepared && unused == follows) {
+            sink.remove_unused(unused)?;
+        }
+    }
+    Ok(if prepared { follows } else { scan.next_sequence })
+}
+
+/// Makes the new file and its header durable: from now on the old ones end where it says.
+fn start_file<S: SegmentSink>(sink: &S, header: &FileHeader) -> Result<(), Error> {
+    sink.create(header.sequence, header.capacity)?;
+    let block = header.encode();
+    let parts = [IoSlice::new(&block[..])];
+    sink.write(&Write { ticket: 0, file: header.sequence, offset: 0, parts: &parts })?;
+    sink.sync()?;
+    Ok(())
+}
+
+fn read_files(scan: &Scan, newest: FileHeader) -> Vec<ReadFile> {
+    let old = scan.files.iter().map(|file| ReadFile { header: file.header, end: Some(file.end) });
+    old.chain([ReadFile { header: newest, end: None }]).collect()
+}
+
+/// A salt seed and an identity for a new log: random, or made from a fixed seed.
+fn random(seed: Option<u64>) -> Result<(u64, [u8; 16]), Error> {
+    let mut bytes = [0; 24];
+    match seed {
+        Some(seed) => {
+            for (index, byte) in bytes.iter_mut().enumerate() {
+                *byte = (seed.rotate_left(index as u32 * 7) as u8) ^ index as u8;
+            }
+        }
+        None => getrandom::fill(&mut bytes).map_err(|source| SinkError {
+            op: SinkOp::Open,
+            file: None,
+            path: None,
+            offset: None,
+            source: std::io::Error::other(source.to_string()),
+        })?,
+    }
+    let (salt, id) = bytes.split_at(8);
+    let mut parts = ([0; 8], [0; 16]);
+    parts.0.copy_from_slice(salt);
+    parts.1.copy_from_slice(id);
+    Ok((u64::from_le_bytes(parts.0), parts.1))
+}

@@ -1,0 +1,240 @@
+//! Walking the stream: files, frames, records.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Follow;
+use crate::error::Error;
+use crate::format::{frame, record};
+use crate::lsn::Lsn;
+use crate::recover::{Corruption, Reason};
+use crate::shared::ReadFile;
+
+/// Bytes read at once when walking through records.
+const WINDOW: usize = 256 << 10;
+/// Bytes read at once when looking for a frame.
+const GLANCE: usize = 4096;
+
+/// A record lent by a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The record's LSN.
+    pub lsn: Lsn,
+    /// The position just past the record.
+    pub end: Lsn,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// An owned record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The record's LSN.
+    pub lsn: Lsn,
+    /// The position just past the record.
+    pub end: Lsn,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// A walk over the durable records of a log, in order, without copying them: each is lent until
+/// the next call. Keeps the log open.
+pub struct Cursor {
+    log: Arc<dyn Follow>,
+    file: ReadFile,
+    /// The next position to look at.
+    at: Lsn,
+    /// End of the records of the frame that `at` is in; at or before `at` between frames.
+    frame_end: Lsn,
+    /// Records before this are passed over.
+    from: Lsn,
+    limit: Lsn,
+    window: Vec<u8>,
+    /// Stream position of the window's first byte.
+    window_at: Lsn,
+}
+
+impl Cursor {
+    pub(super) fn new(log: Arc<dyn Follow>, from: Lsn) -> Result<Self, Error> {
+        let first_available = log.start();
+        if from < first_available {
+            return Err(Error::Truncated { lsn: from, first_available });
+        }
+        let limit = log.limit();
+        let Some(file) = log.file_of(from) else {
+            return Err(Error::NotDurable { lsn: from, durable: limit });
+        };
+        let at = file.header.base;
+        Ok(Self {
+            log,
+            file,
+            at,
+            frame_end: at,
+            from,
+            limit,
+            window: Vec::new(),
+            window_at: Lsn::ZERO,
+        })
+    }
+
+    /// The next record, or `None` at the durable watermark; called again later, goes on from
+    /// there. Blocks for I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] at damage, [`Error::Sink`] if a read fails. Calling again tries the same
+    /// place again.
+    #[expect(clippy::should_implement_trait, reason = "an `Iterator` cannot lend")]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        let (lsn, len) = loop {
+            if let Some(end) = self.log.hole_end(self.at) {
+                self.at = end;
+                self.frame_end = end;
+            }
+            if self.at < self.frame_end {
+                let (lsn, len, kind) = self.record()?;
+                self.at = lsn.advance(record::stored_len(len) as u64);
+                if kind != record::Kind::Void && lsn >= self.from {
+                    break (lsn, len);
+                }
+            } else if !self.enter_frame()? {
+                return Ok(None);
+            }
+        };
+        let from = (lsn.get() - self.window_at.get()) as usize + record::HEADER_LEN;
+        Ok(Some(Entry { lsn, end: self.at, payload: &self.window[from..from + len] }))
+    }
+
+    /// Moves to the first record of the next frame that has one of interest; `false` at the end.
+    fn enter_frame(&mut self) -> Result<bool, Error> {
+        loop {
+            self.at = self.at.align_up(u64::from(self.file.header.align));
+            if let Some(end) = self.log.hole_end(self.at) {
+                self.at = end;
+            }
+            if self.file.end.is_none() {
+                // It may have got a successor since.
+                if let Some(file) = self.log.file_of(self.file.header.base) {
+                    self.file = file;
+                }
+            }
+            if self.file.end.is_some_and(|end| self.at >= end) {
+                let Some(next) = self.log.file_after(self.file.header.sequence) else {
+                    return Ok(false);
+                };
+                self.at = next.header.base;
+                self.file = next;
+                self.window.clear();
+                continue;
+            }
+            if self.at >= self.limit {
+                self.limit = self.log.limit();
+                if self.at >= self.limit {
+                    return Ok(false);
+                }
+            }
+            let (at, salt) = (self.at, self.file.header.salt);
+            let room = self.file.header.limit().get().saturating_sub(at.get());
+            let bytes = self.bytes(frame::HEADER_LEN, GLANCE)?;
+            let header = match frame::decode(bytes, at, salt, room) {
+                Ok(header) => header,
+                Err(fault) => return Err(self.corrupt(Reason::FrameHeader(fault))),
+            };
+            let end = self.file.end.map_or(header.end(), |end| end.min(header.end()));
+            if header.kind == frame::Kind::Data && end > self.from {
+                self.at = at.advance(frame::HEADER_LEN as u64);
+                self.frame_end = end;
+                return Ok(true);
+            }
+            self.at = end;
+        }
+    }
+
+    /// Verifies the record at `at`, which is then in the window.
+    fn record(&mut self) -> Result<(Lsn, usize, record::Kind), Error> {
+        let at = self.at;
+        let (salt, max) = (self.file.header.salt, self.file.header.max_record_len as usize);
+        let room = (self.frame_end.get() - at.get()) as usize;
+        let peeked = record::peek(self.bytes(record::HEADER_LEN.min(room), WINDOW)?);
+        let len = peeked.map_or(usize::MAX, record::Word::len);
+        if len > max || record::stored_len(len) > room {
+            return Err(self.corrupt(Reason::Record(record::Fault::Length)));
+        }
+        let bytes = self.bytes(record::stored_len(len), WINDOW)?;
+        match record::decode(bytes, at, salt, max) {
+            Ok(record) => Ok((at, record.payload.len(), record.kind)),
+            Err(fault) => Err(self.corrupt(Reason::Record(fault))),
+        }
+    }
+
+    /// The `len` bytes at `at`, as far as the file has them; reads `ahead` bytes if they are not in
+    /// the window, and never beyond the file's own length.
+    fn bytes(&mut self, len: usize, ahead: usize) -> Result<&[u8], Error> {
+        let held = self.at.distance_from(self.window_at).map_or(usize::MAX, |d| d as usize);
+        if held.checked_add(len).is_none_or(|end| end > self.window.len()) {
+            let header = &self.file.header;
+            // Not past the watermark: what lies there may still change.
+            let limit = header.limit().min(self.limit);
+            let room = limit.distance_from(self.at).unwrap_or(0);
+            let want = (len.max(ahead) as u64).min(room) as usize;
+            self.window.resize(want, 0);
+            let offset = header.offset_of(self.at);
+            self.window_at = self.at;
+            let read = self.log.source().read_at(header.sequence, offset, &mut self.window);
+            self.window.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
+        }
+        let from = (self.at.get() - self.window_at.get()) as usize;
+        let to = (from + len).min(self.window.len());
+        Ok(&self.window[from..to])
+    }
+
+    fn corrupt(&self, reason: Reason) -> Error {
+        let (sequence, lsn) = (self.file.header.sequence, self.at);
+        let listed = self.log.source().list().ok();
+        let path = listed
+            .and_then(|l| l.files.into_iter().find(|file| file.sequence == sequence))
+            .map_or_else(PathBuf::new, |file| file.path);
+        let len = self.limit.distance_from(lsn).unwrap_or(0);
+        let offset = self.file.header.offset_of(lsn);
+        let proof = self.limit;
+        Error::from(Corruption { reason, lsn, file: sequence, path, offset, len, proof })
+    }
+}
+
+impl std::fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursor").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// An iterator over copies of the durable records of a log, in order. Ends at the durable watermark
+/// or after its first error.
+#[derive(Debug)]
+pub struct Records {
+    cursor: Option<Cursor>,
+}
+
+impl Records {
+    pub(super) const fn new(cursor: Cursor) -> Self {
+        Self { cursor: Some(cursor) }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = match self.cursor.as_mut()?.next() {
+            Ok(Some(Entry { lsn, end, payload })) => {
+                return Some(Ok(Record { lsn, end, payload: payload.to_vec() }));
+            }
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        };
+        self.cursor = None;
+        item
+    }
+}
+
+impl std::iter::FusedIterator for Records {}

@@ -1,0 +1,177 @@
+//! Reading durable records back: by position, or in order.
+//!
+//! Readers take no lock that a writer takes and read through the sink's [`LogSource`], so they do
+//! not slow appends. They see durable records only, check every one, and skip void ones.
+
+mod cursor;
+mod log;
+
+pub use cursor::{Cursor, Entry, Record, Records};
+pub use log::Log;
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use crate::error::Error;
+use crate::format::record;
+use crate::lsn::Lsn;
+use crate::probe::Probe;
+use crate::shared::{ReadFile, Shared};
+use crate::sink::{LogSource, SegmentSink};
+use crate::wal::Wal;
+
+/// What a cursor reads from: an open log, or the result of a scan.
+pub(crate) trait Follow: Send + Sync {
+    /// Where the bytes are.
+    fn source(&self) -> &dyn LogSource;
+    /// Everything before this is durable.
+    fn limit(&self) -> Lsn;
+    /// Runs `f` with the files, oldest first, never empty.
+    fn with_files(&self, f: &mut dyn FnMut(&[ReadFile]));
+    /// The holes that a salvage has left, in order.
+    fn holes(&self) -> &[Range<Lsn>];
+}
+
+impl dyn Follow + '_ {
+    fn files<R: Default>(&self, f: impl Fn(&[ReadFile]) -> R) -> R {
+        let mut result = R::default();
+        self.with_files(&mut |files| result = f(files));
+        result
+    }
+
+    /// The file that holds `lsn`, or the oldest if none is that old.
+    fn file_of(&self, lsn: Lsn) -> Option<ReadFile> {
+        self.files(|files| {
+            let after = files.partition_point(|file| file.header.base <= lsn);
+            files.get(after.saturating_sub(1)).cloned()
+        })
+    }
+
+    /// The file that follows `sequence`.
+    fn file_after(&self, sequence: u64) -> Option<ReadFile> {
+        self.files(|files| {
+            let after = files.partition_point(|file| file.header.sequence <= sequence);
+            files.get(after).cloned()
+        })
+    }
+
+    /// Where the log starts.
+    fn start(&self) -> Lsn {
+        self.files(|files| files.first().map_or(Lsn::ZERO, |file| file.header.base))
+    }
+
+    /// Where the hole around `lsn` ends, if there is one.
+    fn hole_end(&self, lsn: Lsn) -> Option<Lsn> {
+        self.holes().iter().find(|hole| hole.contains(&lsn)).map(|hole| hole.end)
+    }
+}
+
+impl<S: SegmentSink, P: Probe> Follow for Shared<S, P> {
+    fn source(&self) -> &dyn LogSource {
+        &self.sink
+    }
+
+    fn limit(&self) -> Lsn {
+        self.durable()
+    }
+
+    fn with_files(&self, f: &mut dyn FnMut(&[ReadFile])) {
+        f(&self.files.read().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn holes(&self) -> &[Range<Lsn>] {
+        &self.holes
+    }
+}
+
+/// Reads the payload of the record at `lsn`.
+fn read_at(log: &Arc<dyn Follow>, lsn: Lsn) -> Result<Vec<u8>, Error> {
+    let (start, durable) = (log.start(), log.limit());
+    if lsn < start {
+        return Err(Error::Truncated { lsn, first_available: start });
+    }
+    if lsn >= durable {
+        return Err(Error::NotDurable { lsn, durable });
+    }
+    if let Some(payload) = try_read_at(&**log, lsn)? {
+        return Ok(payload);
+    }
+    // Either nobody was ever given this LSN, or the record is damaged: walking there tells.
+    match Cursor::new(Arc::clone(log), lsn)?.next()? {
+        Some(entry) if entry.lsn == lsn => Ok(entry.payload.to_vec()),
+        _ => Err(Error::NotARecord { lsn }),
+    }
+}
+
+/// Reads the record at `lsn` directly; `None` if what lies there does not verify.
+fn try_read_at(log: &dyn Follow, lsn: Lsn) -> Result<Option<Vec<u8>>, Error> {
+    let Some(file) = log.file_of(lsn) else { return Ok(None) };
+    if file.end.is_some_and(|end| lsn >= end) || !lsn.get().is_multiple_of(record::ALIGN as u64) {
+        return Ok(None);
+    }
+    let (header, offset) = (&file.header, file.header.offset_of(lsn));
+    // Most records are small: one read usually brings all of it.
+    let mut bytes = vec![0; 4096];
+    let got = log.source().read_at(header.sequence, offset, &mut bytes)?;
+    bytes.truncate(got);
+    let Some(word) = record::peek(&bytes) else { return Ok(None) };
+    let stored = record::stored_len(word.len());
+    let room = header.limit().get() - lsn.get();
+    if word.len() > header.max_record_len as usize || stored as u64 > room {
+        return Ok(None);
+    }
+    if stored > got {
+        bytes.resize(stored, 0);
+        let more = log.source().read_at(header.sequence, offset + got as u64, &mut bytes[got..])?;
+        bytes.truncate(got + more);
+    }
+    match record::decode(&bytes, lsn, header.salt, header.max_record_len as usize) {
+        Ok(found) if found.kind != record::Kind::Void => Ok(Some(found.payload.to_vec())),
+        _ => Ok(None),
+    }
+}
+
+/// Reading.
+impl<S: SegmentSink, P: Probe> Wal<S, P> {
+    /// Reads the payload of the durable record at `lsn`. Blocks for I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] before the start of the log; [`Error::NotDurable`] at or past the
+    /// durable watermark; [`Error::NotARecord`] if no record (or a void one) starts there;
+    /// [`Error::Corrupt`] if the record is damaged; [`Error::Sink`] if reading fails.
+    pub fn read_at(&self, lsn: Lsn) -> Result<Vec<u8>, Error> {
+        read_at(&self.follow(), lsn)
+    }
+
+    /// Iterates over copies of the durable records whose LSN is `lsn` or more, in order, up to
+    /// the durable watermark as it moves; ends there. The iterator keeps the log open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] if `lsn` lies before the start of the log. The iterator itself yields
+    /// an error at damage or a failed read, and nothing after it.
+    pub fn iter_from(&self, lsn: Lsn) -> Result<Records, Error> {
+        self.cursor_from(lsn).map(Records::new)
+    }
+
+    /// Like [`iter_from`](Self::iter_from), but lends each record from the cursor's buffer instead
+    /// of copying it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`iter_from`](Self::iter_from).
+    pub fn cursor_from(&self, lsn: Lsn) -> Result<Cursor, Error> {
+        Cursor::new(self.follow(), lsn)
+    }
+
+    /// The first position of the log. Use it to iterate over everything.
+    #[must_use]
+    pub fn start_lsn(&self) -> Lsn {
+        self.follow().start()
+    }
+
+    fn follow(&self) -> Arc<dyn Follow> {
+        Arc::<Shared<S, P>>::clone(&self.shared)
+    }
+}

@@ -1,0 +1,45 @@
+//! The caller's side: a ring of segments that many writers fill at once.
+//!
+//! ```text
+//!            reserve / copy / commit                 seal (whoever crosses the end, or a flush)
+//!   Queued ------------------------> Active ------------------------> Writing -----> Queued
+//!          activate (second arrival                                   hand over, write, sync,
+//!          at the gate)                                               recycle
+//! ```
+//!
+//! # Who may touch what, when
+//!
+//! 1. A writer owns the bytes `at..at + len` of a segment from the moment its addition to `tail`
+//!    is granted until its addition of `len` to `fill`; nobody else touches them in between.
+//! 2. Whoever closes a segment's `tail` (one thread: the one whose addition crosses the end, or
+//!    whose exchange succeeds) is its *sealer*. It alone writes `sealed` and `next`, then arrives
+//!    at the next segment's gate, then adds the bias to `fill`.
+//! 3. The second to arrive at a segment's gate (its predecessor's sealer, or the leader that
+//!    freed it) *activates* it: it alone writes `base`, `place` and `salt`, `fill` and `gate`, then
+//!    opens `tail`, then raises `current`.
+//! 4. Once `fill` says complete, the segment's memory, `sealed` and `next` belong to the leader of
+//!    the flush, until it stores `QUEUED` and arrives at the gate.
+//! 5. `next` of segment *s* stays as it is until *s+1* has been activated: *s* cannot be sealed
+//!    again before that.
+//!
+//! # What pairs with what
+//!
+//! | release | acquire | carries |
+//! | --- | --- | --- |
+//! | `tail` store (activate) | `tail` addition (reserve), load (seal) | rule 3's fields, and rule 4's hand-back of the memory |
+//! | `fill` addition (commit) | `fill` load (leader) | the writer's bytes |
+//! | `fill` addition (seal) | `fill` load (leader) | rule 2's fields |
+//! | `gate` addition | `gate` addition | rule 2's fields, or the end of the leader's reads |
+//! | `current` maximum | `current` load | nothing needed: a stale value only costs a retry |
+//!
+//! A stale writer whose addition lands in a later life of the slot has reserved there like anyone
+//! else: it takes base and salt *after* its addition, so they are that life's.
+
+pub mod place;
+pub mod word;
+
+mod buffer;
+mod ring;
+
+pub(crate) use buffer::{Buffer, Filler};
+pub(crate) use ring::{Claim, Direct, Duty, Grant, Ring, START, Sealed};

@@ -1,0 +1,502 @@
+//! Reserve, commit, seal, activate: the loops around the pure transitions of [`super::word`].
+
+use crossbeam_utils::CachePadded;
+
+use super::buffer::{Buffer, Filler};
+use super::place::{Layout, Place};
+use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
+use crate::format::frame;
+use crate::lsn::Lsn;
+use crate::probe::{Event, Probe};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
+
+/// Where records start in a segment: right behind the frame header.
+pub(crate) const START: u64 = frame::HEADER_LEN as u64;
+
+/// A segment: its words on lines of their own, so that reserving and committing do not disturb
+/// each other, nor the fields that all writers read.
+struct Segment {
+    tail: CachePadded<AtomicU64>,
+    fill: CachePadded<AtomicU64>,
+    life: CachePadded<Life>,
+    buffer: Buffer,
+}
+
+/// What one life of a segment is told when it is activated (rule 3) and sealed (rule 2).
+struct Life {
+    gate: AtomicU8,
+    salt: AtomicU64,
+    place: AtomicPlace,
+    /// Position at which the segment was sealed.
+    sealed: AtomicU64,
+    /// Length of the frame that goes directly behind the segment; 0 for none.
+    direct: AtomicU64,
+    /// Where the next segment starts.
+    next: AtomicPlace,
+}
+
+/// A [`Place`] in atomics: plain data, published by the words.
+struct AtomicPlace {
+    base: AtomicU64,
+    file: AtomicU64,
+    file_base: AtomicU64,
+    file_capacity: AtomicU64,
+}
+
+impl AtomicPlace {
+    fn new(place: Place) -> Self {
+        Self {
+            base: AtomicU64::new(place.base.get()),
+            file: AtomicU64::new(place.file),
+            file_base: AtomicU64::new(place.file_base.get()),
+            file_capacity: AtomicU64::new(place.file_capacity),
+        }
+    }
+
+    // Relaxed throughout: published and read under the orderings of `tail`, `gate` and `fill`, as
+    // the table in the parent module says.
+    fn load(&self) -> Place {
+        Place {
+            base: Lsn::new(self.base.load(Ordering::Relaxed)),
+            file: self.file.load(Ordering::Relaxed),
+            file_base: Lsn::new(self.file_base.load(Ordering::Relaxed)),
+            file_capacity: self.file_capacity.load(Ordering::Relaxed),
+        }
+    }
+
+    fn store(&self, place: Place) {
+        self.base.store(place.base.get(), Ordering::Relaxed);
+        self.file.store(place.file, Ordering::Relaxed);
+        self.file_base.store(place.file_base.get(), Ordering::Relaxed);
+        self.file_capacity.store(place.file_capacity, Ordering::Relaxed);
+    }
+}
+
+/// Which segment is, or was last, active: its sequence and, so that nobody divides, its slot.
+#[derive(Clone, Copy)]
+struct Current(u64);
+
+impl Current {
+    const SLOT_BITS: u32 = 10;
+
+    const fn new(sequence: u64, slot: usize) -> Self {
+        Self(sequence << Self::SLOT_BITS | slot as u64)
+    }
+
+    const fn sequence(self) -> u64 {
+        self.0 >> Self::SLOT_BITS
+    }
+
+    const fn slot(self) -> usize {
+        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
+}
+
+/// A granted reservation: what its holder needs to fill and commit it.
+#[derive(Clone, Copy)]
+pub(crate) struct Grant {
+    slot: usize,
+    sequence: u64,
+    len: u64,
+    /// Stream position of the reservation.
+    pub(crate) lsn: Lsn,
+    /// Salt of the file that it will lie in.
+    pub(crate) salt: u64,
+}
+
+/// What an attempt to reserve came to.
+pub(crate) enum Claim {
+    /// The space is reserved.
+    Granted(Grant, Filler),
+    /// Nothing is reserved: segment `sequence` is closed and the next not active yet.
+    Full {
+        /// The closed segment.
+        sequence: u64,
+    },
+}
+
+/// A sealed and complete segment, as the leader of the flush finds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) sequence: u64,
+    pub(crate) slot: usize,
+    pub(crate) place: Place,
+    pub(crate) salt: u64,
+    /// Bytes from the frame header to the last record's end; [`START`] if it holds none.
+    pub(crate) len: u64,
+    /// Length of the direct frame behind it, 0 for none.
+    pub(crate) direct: u64,
+}
+
+/// Tells what a writer's step obliges it to do beyond the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Duty {
+    /// A segment was activated: wake who waits for space.
+    pub(crate) activated: bool,
+    /// A segment was handed over: wake who flushes.
+    pub(crate) handed_over: bool,
+}
+
+impl Duty {
+    pub(crate) const NONE: Self = Self { activated: false, handed_over: false };
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            activated: self.activated | other.activated,
+            handed_over: self.handed_over | other.handed_over,
+        }
+    }
+}
+
+/// The ring of segments.
+pub(crate) struct Ring<P> {
+    current: CachePadded<AtomicU64>,
+    segments: Box<[Segment]>,
+    layout: Layout,
+    salt_seed: u64,
+    probe: P,
+}
+
+impl<P: Probe> Ring<P> {
+    /// A ring over `buffers` (2 to 1024 of them, each `layout.segment` bytes) whose first segment
+    /// is active at `first`.
+    pub(crate) fn new(
+        buffers: Vec<Buffer>,
+        layout: Layout,
+        first: Place,
+        salt_seed: u64,
+        probe: P,
+    ) -> Self {
+        let segments: Box<[Segment]> = buffers
+            .into_iter()
+            .enumerate()
+            .map(|(slot, buffer)| Segment {
+                tail: CachePadded::new(AtomicU64::new(Tail::closed(slot as u64, layout.segment).0)),
+                fill: CachePadded::new(AtomicU64::new(Fill::QUEUED.0)),
+                life: CachePadded::new(Life {
+                    gate: AtomicU8::new(Gate::FREE.0),
+                    salt: AtomicU64::new(0),
+                    place: AtomicPlace::new(first),
+                    sealed: AtomicU64::new(0),
+                    direct: AtomicU64::new(0),
+                    next: AtomicPlace::new(first),
+                }),
+                buffer,
+            })
+            .collect();
+        let ring = Self {
+            current: CachePadded::new(AtomicU64::new(Current::new(0, 0).0)),
+            segments,
+            layout,
+            salt_seed,
+            probe,
+        };
+        ring.activate(0, 0, first);
+        ring
+    }
+
+    pub(crate) const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) const fn probe(&self) -> &P {
+        &self.probe
+    }
+
+    /// The salt of file `sequence`: a fixed random function of the log's seed, so that whoever
+    /// activates a segment knows it without asking (splitmix64's finaliser).
+    pub(crate) const fn salt(&self, file: u64) -> u64 {
+        let mut x = self.salt_seed ^ file.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    const fn slot_after(&self, slot: usize) -> usize {
+        if slot + 1 == self.segments.len() { 0 } else { slot + 1 }
+    }
+
+    /// Which segment is, or was last, active.
+    pub(crate) fn current(&self) -> u64 {
+        Current(self.current.load(Ordering::Acquire)).sequence()
+    }
+
+    /// Reserves `len` bytes, a multiple of 8 and at most the segment's room: one addition, unless
+    /// a segment ends. Never waits. `may_rotate` is asked by a sealer before the next segment is
+    /// activated.
+    #[inline]
+    pub(crate) fn reserve(&self, len: u64, may_rotate: impl Fn() -> bool) -> (Claim, Duty) {
+        let mut duty = Duty::NONE;
+        loop {
+            let current = Current(self.current.load(Ordering::Acquire));
+            let segment = &self.segments[current.slot()];
+            // Looked at first, so that nobody adds to a word known to be closed: that bounds how
+            // far additions can push it (see `Tail::POSITION_BITS`). Relaxed: only a filter.
+            if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(self.layout.segment) {
+                if self.current.load(Ordering::Acquire) != current.0 {
+                    continue;
+                }
+                return (Claim::Full { sequence: current.sequence() }, duty);
+            }
+            // Acquire: pairs with the Release store in `activate`.
+            let before = Tail(segment.tail.fetch_add(len, Ordering::Acquire));
+            match before.reserve(len, self.layout.segment) {
+                Reserved::Granted(at) => {
+                    return (self.grant(segment, current, before, at, len), duty);
+                }
+                Reserved::Sealer(end) => {
+                    duty = duty.and(self.seal(current, before, end, 0, &may_rotate).1);
+                }
+                Reserved::Closed => {}
+            }
+        }
+    }
+
+    #[inline]
+    fn grant(&self, segment: &Segment, seen: Current, before: Tail, at: u64, len: u64) -> Claim {
+        // Relaxed: published by the tail that granted us (rule 3).
+        let salt = segment.life.salt.load(Ordering::Relaxed);
+        let base = segment.life.place.base.load(Ordering::Relaxed);
+        let sequence = before.sequence_from(seen.sequence());
+        let grant = Grant { slot: seen.slot(), sequence, len, lsn: Lsn::new(base + at), salt };
+        self.probe.event(Event::Reserve { sequence, lsn: grant.lsn, len });
+        #[expect(unsafe_code, reason = "the one place that turns a grant into access")]
+        // SAFETY: the tail has just granted `at..at + len` to this call alone; both are multiples
+        // of 8, since `START` and every length is, and end within the capacity.
+        let filler = unsafe { segment.buffer.filler(at as usize, len as usize) };
+        Claim::Granted(grant, filler)
+    }
+
+    /// Commits a reservation whose bytes are filled.
+    #[inline]
+    pub(crate) fn commit(&self, grant: Grant, filler: Filler) -> Duty {
+        debug_assert_eq!(filler.len() as u64, grant.len);
+        let Grant { slot, sequence, lsn, len, .. } = grant;
+        self.probe.event(Event::Commit { sequence, lsn, len });
+        let fill = &self.segments[slot].fill;
+        // Release: pairs with the Acquire in `sealed`; carries the bytes just filled. Acquire: the
+        // last to leave hands over on behalf of all who left before.
+        match Fill(fill.fetch_add(len, Ordering::AcqRel)).commit(len) {
+            Left::Others => Duty::NONE,
+            Left::Last => self.hand_over(sequence),
+        }
+    }
+
+    fn hand_over(&self, sequence: u64) -> Duty {
+        self.probe.event(Event::HandOver { sequence });
+        Duty { activated: false, handed_over: true }
+    }
+
+    /// Closes the active segment and claims `direct` bytes of the stream right behind it, as one
+    /// frame of their own, even if it is empty. Fails like [`reserve`](Self::reserve) if no segment is active.
+    pub(crate) fn claim_direct(
+        &self,
+        direct: u64,
+        may_rotate: impl Fn() -> bool,
+    ) -> (Result<Direct, u64>, Duty) {
+        loop {
+            let current = Current(self.current.load(Ordering::Acquire));
+            let segment = &self.segments[current.slot()];
+            let capacity = self.layout.segment;
+            if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(capacity) {
+                if self.current.load(Ordering::Acquire) != current.0 {
+                    continue;
+                }
+                return (Err(current.sequence()), Duty::NONE);
+            }
+            // More than any segment holds: crosses the end wherever the tail stands. Acquire: as
+            // in `reserve`.
+            let before = Tail(segment.tail.fetch_add(capacity + 1, Ordering::Acquire));
+            if let Reserved::Sealer(end) = before.reserve(capacity + 1, capacity) {
+                let (claimed, duty) = self.seal(current, before, end, direct, &may_rotate);
+                return (Ok(claimed), duty);
+            }
+        }
+    }
+
+    /// Seals the active segment, unless it is empty or its records all start at or behind `upto`.
+    pub(crate) fn seal_active(&self, upto: Lsn, may_rotate: impl Fn() -> bool) -> Duty {
+        loop {
+            let current = Current(self.current.load(Ordering::Acquire));
+            let segment = &self.segments[current.slot()];
+            // Acquire: pairs with the Release store in `activate`.
+            let word = segment.tail.load(Ordering::Acquire);
+            let (start, capacity) = (START, self.layout.segment);
+            match Tail(word).seal(current.sequence(), start, capacity) {
+                SealAttempt::Close { after, len } => {
+                    let base = segment.life.place.load().base;
+                    // The base belongs to the word only if the slot has lived on unchanged.
+                    // Acquire: orders the load behind those of the base.
+                    if Tail(segment.tail.load(Ordering::Acquire)).is_same_life(Tail(word))
+                        && base.advance(START) >= upto
+                    {
+                        return Duty::NONE;
+                    }
+                    // Acquire: as for the load. No release: closing publishes nothing. At most a
+                    // segment's worth of reservations can make this fail before it is full.
+                    let closed = segment.tail.compare_exchange_weak(
+                        word,
+                        after.0,
+                        Ordering::Acquire,
+                        Ordering::Relaxed,
+                    );
+                    if closed.is_ok() {
+                        return self.seal(current, Tail(word), len, 0, &may_rotate).1;
+                    }
+                }
+                SealAttempt::Empty => return Duty::NONE,
+                SealAttempt::Stale => {
+                    if self.current.load(Ordering::Acquire) == current.0 {
+                        return Duty::NONE;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sealer's duty (rule 2): says what follows, activates it or leaves that to whoever frees
+    /// its slot, and only then lets the segment be complete. Waits for nobody.
+    #[cold]
+    fn seal(
+        &self,
+        seen: Current,
+        before: Tail,
+        len: u64,
+        direct: u64,
+        may_rotate: impl Fn() -> bool,
+    ) -> (Direct, Duty) {
+        let (slot, sequence) = (seen.slot(), before.sequence_from(seen.sequence()));
+        let segment = &self.segments[slot];
+        let place = segment.life.place.load();
+        let rotation = self.layout.rotate(place, len, direct);
+        // Relaxed: published by the gate's and the fill's additions below.
+        segment.life.sealed.store(len, Ordering::Relaxed);
+        segment.life.direct.store(direct, Ordering::Relaxed);
+        segment.life.next.store(rotation.next);
+
+        self.probe.event(Event::Seal { sequence, len });
+        let mut duty = Duty::NONE;
+        if may_rotate() {
+            duty.activated = self.arrive(sequence + 1, self.slot_after(slot));
+        }
+        let reserved = len - START;
+        // Release: pairs with the Acquire in `sealed`. Acquire: as in `commit`.
+        let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::AcqRel));
+        if fill.seal(reserved) == Left::Last {
+            duty = duty.and(self.hand_over(sequence));
+        }
+        let at = rotation.direct.unwrap_or(rotation.next);
+        (Direct { sequence, place: at, salt: self.salt(at.file) }, duty)
+    }
+
+    /// Arrives at the gate of segment `sequence` and activates it if the other party has.
+    fn arrive(&self, sequence: u64, slot: usize) -> bool {
+        let gate = &self.segments[slot].life.gate;
+        // AcqRel: whoever comes second sees all that the first did before it came: the sealer's
+        // `next`, or the end of the leader's reads.
+        match Gate(gate.fetch_add(1, Ordering::AcqRel)).arrive() {
+            Arrived::First => false,
+            Arrived::Second => {
+                let before = if slot == 0 { self.segments.len() - 1 } else { slot - 1 };
+                self.activate(sequence, slot, self.segments[before].life.next.load());
+                true
+            }
+        }
+    }
+
+    /// Opens a segment (rule 3): everything a writer needs first, the tail next, `current` last.
+    fn activate(&self, sequence: u64, slot: usize, place: Place) {
+        let segment = &self.segments[slot];
+        // Relaxed: published by the tail's Release below.
+        segment.life.place.store(place);
+        segment.life.salt.store(self.salt(place.file), Ordering::Relaxed);
+        segment.life.gate.store(Gate::SHUT.0, Ordering::Relaxed);
+        segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
+        self.probe.event(Event::Activate { sequence, base: place.base });
+        // Release: pairs with the Acquire of `reserve` and `seal_active`.
+        segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);
+        // A maximum, not a store: a writer that came here by a stale path may already have filled
+        // this segment and activated the next. Release: pairs with the Acquire loads, so that who
+        // learns of the segment finds it open.
+        self.current.fetch_max(Current::new(sequence, slot).0, Ordering::AcqRel);
+    }
+
+    /// Segment `sequence` if it is sealed and every writer has left it; the leader asks in order.
+    pub(crate) fn sealed(&self, sequence: u64) -> Option<Sealed> {
+        let slot = (sequence % self.segments.len() as u64) as usize;
+        let segment = &self.segments[slot];
+        // Acquire: pairs with the Release store in `activate`, so that `fill` is of this life. Not
+        // by `current`, which lags behind while an activator is between its last two steps.
+        if !Tail(segment.tail.load(Ordering::Acquire)).is_life(sequence) {
+            return None;
+        }
+        // Acquire: pairs with the Release of every commit and of the seal.
+        if !Fill(segment.fill.load(Ordering::Acquire)).is_complete() {
+            return None;
+        }
+        // Relaxed: published by the fill (rule 4).
+        let len = segment.life.sealed.load(Ordering::Relaxed);
+        let direct = segment.life.direct.load(Ordering::Relaxed);
+        Some(Sealed {
+            sequence,
+            slot,
+            place: segment.life.place.load(),
+            salt: segment.life.salt.load(Ordering::Relaxed),
+            len,
+            direct,
+        })
+    }
+
+    /// The memory of a complete segment; see [`Buffer::complete`].
+    pub(crate) const fn buffer(&self, slot: usize) -> &Buffer {
+        &self.segments[slot].buffer
+    }
+
+    /// Frees a segment that the leader is done with; returns whether that activated it anew.
+    pub(crate) fn recycle(&self, sequence: u64, slot: usize) -> bool {
+        self.probe.event(Event::Recycle { sequence });
+        // Relaxed: only the activator touches it next, behind the gate's AcqRel.
+        self.segments[slot].fill.store(Fill::QUEUED.0, Ordering::Relaxed);
+        self.arrive(sequence + self.segments.len() as u64, slot)
+    }
+
+    /// Where the next record goes at the earliest: the position just past everything reserved.
+    /// Waits only while another thread is between closing a segment and saying where it ended.
+    pub(crate) fn next_lsn(&self) -> Lsn {
+        loop {
+            let current = Current(self.current.load(Ordering::Acquire));
+            let segment = &self.segments[current.slot()];
+            // Acquire: pairs with the Release store in `activate`.
+            let tail = Tail(segment.tail.load(Ordering::Acquire));
+            let base = segment.life.place.load().base;
+            // Acquire: pairs with the Release of the seal, which says where the segment ended.
+            let fill = Fill(segment.fill.load(Ordering::Acquire));
+            let next = segment.life.next.load().base;
+            // The fields belong to the word only if the slot has lived on unchanged.
+            let again = Tail(segment.tail.load(Ordering::Acquire));
+            if !tail.is_life(current.sequence())
+                || !again.is_same_life(tail)
+                || self.current.load(Ordering::Acquire) != current.0
+            {
+                continue;
+            }
+            if tail.is_open(self.layout.segment) {
+                let position = tail.position();
+                return if position == START { base } else { base.advance(position) };
+            }
+            if fill.is_sealed() {
+                return next;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A stream range claimed for one frame of its own, right behind segment `sequence`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct {
+    pub(crate) sequence: u64,
+    pub(crate) place: Place,
+    pub(crate) salt: u64,
+}

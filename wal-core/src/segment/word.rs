@@ -1,0 +1,336 @@
+//! The atomic words of a segment as plain values, and every transition as a pure function.
+//!
+//! The concurrent code only loops or fetch-adds with these functions, and a model checker applies
+//! the very same ones: there is no second copy of the protocol.
+//!
+//! ```text
+//! Tail  63..48 generation (low bits of the sequence)   47..0 position
+//!       position <= capacity    open: the segment is Active
+//!       position >  capacity    closed: Queued or Writing; additions change nothing
+//!
+//! Fill  0 ..= capacity          open: bytes committed so far
+//!       SEALED - n              sealed, n bytes still being copied
+//!       SEALED                  sealed and complete: to be handed over, exactly once
+//!       QUEUED                  free
+//!
+//! Gate  0 -> 1 -> 2             the segment's predecessor was sealed, the segment is free:
+//!                               two arrivals in any order, and the second one activates
+//! ```
+
+/// The segment's life as an observer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Free, waiting for its turn.
+    Queued,
+    /// Open for reservations.
+    Active,
+    /// Sealed: its last writers may still be copying, or the sink has it.
+    Writing,
+}
+
+/// Space reserved in a segment, and which life of the slot it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tail(pub u64);
+
+/// What a reservation met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Reserved {
+    /// The space is yours, from this position on; copy, then commit.
+    Granted(u64),
+    /// Yours was the addition that crossed the end: the segment is closed with this many bytes,
+    /// and you alone seal it and see to the next.
+    Sealer(u64),
+    /// The segment was closed already; nothing has changed.
+    Closed,
+}
+
+/// What an attempt to seal meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum SealAttempt {
+    /// Install `after`; if that succeeds you alone seal the segment, which holds `len` bytes.
+    Close {
+        /// The closed word.
+        after: Tail,
+        /// Position at which the segment ends.
+        len: u64,
+    },
+    /// Nothing has been reserved: an empty segment is not sealed.
+    Empty,
+    /// Closed already, or the slot lives another life: a stale decision does nothing.
+    Stale,
+}
+
+impl Tail {
+    /// Bits of the position. With the largest segment (2^26 bytes) and the most threads that Linux
+    /// can have (2^22), additions to a closed word, of which each thread makes at most one at a
+    /// time after seeing the word open, cannot reach the generation.
+    pub const POSITION_BITS: u32 = 48;
+    const POSITION: u64 = (1 << Self::POSITION_BITS) - 1;
+
+    /// The word of life `sequence`, open from `start`.
+    #[must_use]
+    pub const fn open(sequence: u64, start: u64) -> Self {
+        Self(sequence << Self::POSITION_BITS | start)
+    }
+
+    /// The word of life `sequence`, closed.
+    #[must_use]
+    pub const fn closed(sequence: u64, capacity: u64) -> Self {
+        Self::open(sequence, capacity + 1)
+    }
+
+    /// The position, which lies past the capacity once the segment is closed.
+    #[must_use]
+    pub const fn position(self) -> u64 {
+        self.0 & Self::POSITION
+    }
+
+    /// Whether the word belongs to life `sequence` of its slot.
+    #[must_use]
+    pub const fn is_life(self, sequence: u64) -> bool {
+        self.0 >> Self::POSITION_BITS == sequence & (u64::MAX >> Self::POSITION_BITS)
+    }
+
+    /// Whether both words belong to one life of their slot.
+    #[must_use]
+    pub const fn is_same_life(self, other: Self) -> bool {
+        self.0 >> Self::POSITION_BITS == other.0 >> Self::POSITION_BITS
+    }
+
+    /// The full sequence of this word's life, given one that the slot had lived up to before the
+    /// word was read, less than 2^16 lives ago.
+    #[must_use]
+    pub const fn sequence_from(self, earlier: u64) -> u64 {
+        let low = self.0 >> Self::POSITION_BITS;
+        earlier + (low.wrapping_sub(earlier) & (u64::MAX >> Self::POSITION_BITS))
+    }
+
+    /// Whether the segment accepts reservations.
+    #[must_use]
+    pub const fn is_open(self, capacity: u64) -> bool {
+        self.position() <= capacity
+    }
+
+    /// What adding `len` to this word has done. `len` is at most `capacity + 1`.
+    pub const fn reserve(self, len: u64, capacity: u64) -> Reserved {
+        if !self.is_open(capacity) {
+            Reserved::Closed
+        } else if self.position() + len <= capacity {
+            Reserved::Granted(self.position())
+        } else {
+            Reserved::Sealer(self.position())
+        }
+    }
+
+    /// How to seal life `sequence` from this word, where records start at `start`.
+    pub const fn seal(self, sequence: u64, start: u64, capacity: u64) -> SealAttempt {
+        if !self.is_life(sequence) || !self.is_open(capacity) {
+            SealAttempt::Stale
+        } else if self.position() == start {
+            SealAttempt::Empty
+        } else {
+            SealAttempt::Close { after: Self::closed(sequence, capacity), len: self.position() }
+        }
+    }
+}
+
+/// Bytes committed in a segment, or still missing once it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fill(pub u64);
+
+/// What a commit or a seal has brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Left {
+    /// Others are still copying, or the segment is not sealed.
+    Others,
+    /// You left last: hand the segment over.
+    Last,
+}
+
+impl Fill {
+    /// The bias of a sealed segment.
+    pub const SEALED: u64 = 1 << 32;
+    /// A free segment.
+    pub const QUEUED: Self = Self(u64::MAX);
+    /// An open segment without commits.
+    pub const OPEN: Self = Self(0);
+
+    /// What adding `len` committed bytes to this word has done.
+    pub const fn commit(self, len: u64) -> Left {
+        if self.0 + len == Self::SEALED { Left::Last } else { Left::Others }
+    }
+
+    /// What a sealer adds when `reserved` bytes were reserved in all.
+    #[must_use]
+    pub const fn seal_bias(reserved: u64) -> u64 {
+        Self::SEALED - reserved
+    }
+
+    /// What adding [`seal_bias`](Self::seal_bias) to this word has done.
+    pub const fn seal(self, reserved: u64) -> Left {
+        if self.0 == reserved { Left::Last } else { Left::Others }
+    }
+
+    /// Whether every reserved byte of a sealed segment is committed.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.0 == Self::SEALED
+    }
+
+    /// Whether the sealer has said where the segment ends (in this life or, once the segment is
+    /// free, in the last).
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        self.0 > Self::SEALED / 2
+    }
+
+    /// Bytes reserved and not committed, when `reserved` bytes were reserved so far: the writers
+    /// in flight, in bytes.
+    #[must_use]
+    pub const fn in_flight(self, reserved: u64) -> u64 {
+        if self.0 == Self::QUEUED.0 {
+            0
+        } else if self.is_sealed() {
+            Self::SEALED - self.0
+        } else {
+            reserved - self.0
+        }
+    }
+}
+
+/// The state that two words spell.
+#[must_use]
+pub const fn state(tail: Tail, fill: Fill, capacity: u64) -> State {
+    if tail.is_open(capacity) {
+        State::Active
+    } else if fill.0 == Fill::QUEUED.0 {
+        State::Queued
+    } else {
+        State::Writing
+    }
+}
+
+/// Who has arrived at a segment's gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gate(pub u8);
+
+/// What an arrival at a gate means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Arrived {
+    /// The other party will activate the segment.
+    First,
+    /// You activate the segment.
+    Second,
+}
+
+impl Gate {
+    /// Nobody has arrived.
+    pub const SHUT: Self = Self(0);
+    /// The segment is free and its predecessor is still open.
+    pub const FREE: Self = Self(1);
+
+    /// What adding one arrival to this word has done.
+    pub const fn arrive(self) -> Arrived {
+        if self.0 == 0 { Arrived::First } else { Arrived::Second }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CAP: u64 = 1000;
+
+    #[test]
+    fn a_reservation_up_to_the_very_end_is_granted_and_one_byte_more_seals() {
+        let at = Tail::open(3, 900);
+        assert_eq!(at.reserve(100, CAP), Reserved::Granted(900));
+        assert_eq!(at.reserve(101, CAP), Reserved::Sealer(900));
+        let full = Tail::open(3, CAP);
+        assert!(full.is_open(CAP));
+        assert_eq!(full.reserve(8, CAP), Reserved::Sealer(CAP));
+        assert_eq!(Tail::closed(3, CAP).reserve(8, CAP), Reserved::Closed);
+    }
+
+    #[test]
+    fn seal_refuses_empty_closed_and_stale_segments() {
+        let seal = |tail: Tail, sequence| tail.seal(sequence, 64, CAP);
+        assert_eq!(seal(Tail::open(3, 64), 3), SealAttempt::Empty);
+        assert_eq!(seal(Tail::open(3, 72), 4), SealAttempt::Stale);
+        assert_eq!(seal(Tail::closed(3, CAP), 3), SealAttempt::Stale);
+        let after = Tail::closed(3, CAP);
+        assert_eq!(seal(Tail::open(3, 72), 3), SealAttempt::Close { after, len: 72 });
+        // The generation keeps the low 16 bits of the sequence.
+        assert!(Tail::open(3 + (1 << 16), 64).is_life(3));
+    }
+
+    #[test]
+    fn states_are_told_from_the_words() {
+        assert_eq!(state(Tail::open(0, 64), Fill::OPEN, CAP), State::Active);
+        assert_eq!(state(Tail::closed(0, CAP), Fill::OPEN, CAP), State::Writing);
+        assert_eq!(state(Tail::closed(0, CAP), Fill(Fill::SEALED), CAP), State::Writing);
+        assert_eq!(state(Tail::closed(0, CAP), Fill::QUEUED, CAP), State::Queued);
+    }
+
+    #[test]
+    fn a_gate_opens_at_the_second_arrival() {
+        assert_eq!(Gate::SHUT.arrive(), Arrived::First);
+        assert_eq!(Gate::FREE.arrive(), Arrived::Second);
+    }
+
+    proptest! {
+        /// Any interleaving of additions elects one sealer, grants disjoint gapless ranges, and
+        /// one last leaver.
+        #[test]
+        fn one_sealer_and_one_last_leaver(
+            lens in proptest::collection::vec(8u64..400, 1..40),
+            order in proptest::collection::vec(any::<prop::sample::Index>(), 1..80),
+        ) {
+            let mut tail = Tail::open(7, 64);
+            let mut fill = Fill::OPEN;
+            let (mut granted, mut sealed, mut lasts) = (Vec::new(), None, 0);
+            for len in lens {
+                match tail.reserve(len, CAP) {
+                    Reserved::Granted(at) => granted.push((at, len)),
+                    Reserved::Sealer(end) => prop_assert!(sealed.replace(end).is_none()),
+                    Reserved::Closed => prop_assert!(sealed.is_some()),
+                }
+                tail = Tail(tail.0 + len);
+            }
+            let mut next = 64;
+            for &(at, len) in &granted {
+                prop_assert_eq!(at, next);
+                next += len;
+            }
+            let reserved = next - 64;
+            prop_assert!(sealed.is_none_or(|end| end == next));
+            // Commit in any order, with the seal somewhere among the commits.
+            let mut todo: Vec<Option<u64>> = granted.iter().map(|g| Some(g.1)).collect();
+            todo.push(None);
+            for pick in order.iter().cycle() {
+                if todo.is_empty() { break; }
+                let left = match todo.swap_remove(pick.index(todo.len())) {
+                    Some(len) => { let l = fill.commit(len); fill = Fill(fill.0 + len); l }
+                    None => {
+                        let l = fill.seal(reserved);
+                        fill = Fill(fill.0 + Fill::seal_bias(reserved));
+                        l
+                    }
+                };
+                lasts += u32::from(left == Left::Last);
+                prop_assert_eq!(left == Left::Last, todo.is_empty());
+                prop_assert_eq!(
+                    fill.in_flight(reserved),
+                    todo.iter().flatten().sum::<u64>()
+                );
+            }
+            prop_assert_eq!(lasts, 1);
+            prop_assert!(fill.is_complete());
+        }
+    }
+}

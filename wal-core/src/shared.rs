@@ -1,0 +1,218 @@
+//! What all handles of one log share.
+
+use std::ops::Range;
+use std::sync::{OnceLock, RwLock};
+
+use crate::error::Error;
+use crate::flush::{Desk, Progress};
+use crate::format::file_header::FileHeader;
+use crate::lsn::Lsn;
+use crate::options::Executor;
+use crate::probe::{Event, Probe};
+use crate::segment::Ring;
+use crate::sink::{SegmentSink, SinkError};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
+
+/// A log's life. It only moves forward, and `Poisoned` is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Lifecycle {
+    Open = 0,
+    /// Nothing more is accepted; what is there is being made durable.
+    Closing = 1,
+    Closed = 2,
+    Poisoned = 3,
+}
+
+/// A file of the log, as readers need it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadFile {
+    pub(crate) header: FileHeader,
+    /// Where it ends, if it is not the newest.
+    pub(crate) end: Option<Lsn>,
+}
+
+/// Counters of a log, for reports and benches. Taken one by one, so they may be off by the step
+/// under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Frames submitted to the sink.
+    pub frames: u64,
+    /// Bytes submitted to the sink, headers and padding included.
+    pub bytes: u64,
+    /// Syncs done.
+    pub syncs: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) frames: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+}
+
+pub(crate) struct Shared<S: SegmentSink, P: Probe> {
+    /// Read by every append, written once or twice in a log's life.
+    lifecycle: AtomicU8,
+    pub(crate) ring: Ring<P>,
+    pub(crate) sink: S,
+    pub(crate) desk: Mutex<Desk>,
+    durable: AtomicU64,
+    written: AtomicU64,
+    poison: OnceLock<Arc<SinkError>>,
+    /// Oldest first; the newest is written to.
+    pub(crate) files: RwLock<Vec<ReadFile>>,
+    /// What salvage skipped at open.
+    pub(crate) holes: Vec<Range<Lsn>>,
+    pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) depth: usize,
+    pub(crate) max_record_len: usize,
+    pub(crate) counters: Counters,
+}
+
+pub(crate) struct Parts<S, P> {
+    pub(crate) ring: Ring<P>,
+    pub(crate) sink: S,
+    pub(crate) desk: Desk,
+    pub(crate) start: Lsn,
+    pub(crate) files: Vec<ReadFile>,
+    pub(crate) holes: Vec<Range<Lsn>>,
+    pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) depth: usize,
+    pub(crate) max_record_len: usize,
+}
+
+impl<S: SegmentSink, P: Probe> Shared<S, P> {
+    pub(crate) fn new(parts: Parts<S, P>) -> Self {
+        Self {
+            lifecycle: AtomicU8::new(Lifecycle::Open as u8),
+            ring: parts.ring,
+            sink: parts.sink,
+            desk: Mutex::new(parts.desk),
+            durable: AtomicU64::new(parts.start.get()),
+            written: AtomicU64::new(parts.start.get()),
+            poison: OnceLock::new(),
+            files: RwLock::new(parts.files),
+            holes: parts.holes,
+            executor: parts.executor,
+            depth: parts.depth,
+            max_record_len: parts.max_record_len,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Relaxed: a filter for new work. What depends on it for good (registering, leading) reads it
+    /// inside the desk's critical section, after which the mutex orders it.
+    #[inline]
+    pub(crate) fn lifecycle(&self) -> Lifecycle {
+        match self.lifecycle.load(Ordering::Relaxed) {
+            0 => Lifecycle::Open,
+            1 => Lifecycle::Closing,
+            2 => Lifecycle::Closed,
+            _ => Lifecycle::Poisoned,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.lifecycle() == Lifecycle::Open
+    }
+
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.lifecycle() == Lifecycle::Poisoned
+    }
+
+    /// Moves from `from` to `to`; returns whether this call did it.
+    pub(crate) fn turn(&self, from: Lifecycle, to: Lifecycle) -> bool {
+        // Relaxed: as for `lifecycle`.
+        self.lifecycle
+            .compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Why the log takes nothing more, if it does not.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        match self.lifecycle() {
+            Lifecycle::Open => None,
+            Lifecycle::Closing | Lifecycle::Closed => Some(Error::Closed),
+            Lifecycle::Poisoned => Some(self.poisoned()),
+        }
+    }
+
+    fn poisoned(&self) -> Error {
+        match self.poison.get() {
+            Some(first) => Error::Poisoned { first: Arc::clone(first) },
+            // Only between the two steps of `poison`, which sets the cause first.
+            None => Error::Closed,
+        }
+    }
+
+    /// Poisons the log with its first failure and wakes everybody. Later causes are dropped.
+    pub(crate) fn poison(&self, cause: SinkError) {
+        if self.poison.set(Arc::new(cause)).is_ok() {
+            self.lifecycle.store(Lifecycle::Poisoned as u8, Ordering::Relaxed);
+            self.ring.probe().event(Event::Poison);
+        }
+        self.wake_everybody();
+    }
+
+    pub(crate) fn wake_everybody(&self) {
+        let woken = lock(&self.desk).take_everybody();
+        self.wake(woken);
+    }
+
+    pub(crate) fn wake(&self, wakers: Vec<std::task::Waker>) {
+        if !wakers.is_empty() {
+            self.ring.probe().event(Event::Wake { waiters: wakers.len() });
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn durable(&self) -> Lsn {
+        // Acquire: pairs with the Release in `publish`, so that who sees the watermark can read
+        // what it covers.
+        Lsn::new(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn written(&self) -> Lsn {
+        // Acquire: as in `durable`.
+        Lsn::new(self.written.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { durable: self.durable(), written: self.written(), current: self.ring.current() }
+    }
+
+    /// Moves a watermark forward; the leader alone calls it.
+    pub(crate) fn publish(&self, written: Lsn, durable: Lsn) {
+        debug_assert!(written >= self.written() && durable >= self.durable());
+        debug_assert!(durable <= written);
+        // Release: pairs with the Acquire in `durable` and `written`.
+        self.written.store(written.get(), Ordering::Release);
+        self.durable.store(durable.get(), Ordering::Release);
+        self.ring.probe().event(Event::Publish { written, durable });
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        // Relaxed: counters order nothing.
+        Stats {
+            frames: self.counters.frames.load(Ordering::Relaxed),
+            bytes: self.counters.bytes.load(Ordering::Relaxed),
+            syncs: self.counters.syncs.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<S: SegmentSink, P: Probe> Drop for Shared<S, P> {
+    /// Hands what was appended to the operating system, as far as that goes without waiting for
+    /// anybody. Promises nothing, reports nothing.
+    fn drop(&mut self) {
+        if self.is_open() && !std::thread::panicking() {
+            self.flush_if_idle();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The primitives of the concurrent core, in one place so that a model checker can replace them.
+
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+
+/// Locks without regard to poisoning: every critical section of this crate leaves its data whole
+/// at each step, so a panic elsewhere in a holder's thread does no harm.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts the calling thread to sleep until its waker is called. One per thread, reused, so that a
+/// wait allocates nothing; a wake-up left over from an earlier wait shows as a spurious one.
+#[derive(Clone)]
+pub(crate) struct Parker {
+    unpark: Arc<Unpark>,
+    waker: Waker,
+}
+
+struct Unpark {
+    thread: Thread,
+    notified: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Release: pairs with the Acquire in `park`, so that what the waker did is visible.
+        self.notified.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl Parker {
+    /// The calling thread's parker.
+    pub(crate) fn current() -> Self {
+        thread_local! {
+            static PARKER: Parker = Parker::new();
+        }
+        // A thread in the last stage of its exit has no locals left; it gets a parker of its own.
+        PARKER.try_with(Self::clone).unwrap_or_else(|_| Self::new())
+    }
+
+    fn new() -> Self {
+        let unpark =
+            Arc::new(Unpark { thread: thread::current(), notified: AtomicBool::new(false) });
+        Self { waker: Waker::from(Arc::clone(&unpark)), unpark }
+    }
+
+    /// The waker that ends [`park`](Self::park).
+    pub(crate) const fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Blocks until the waker has been called since the last `park` returned.
+    pub(crate) fn park(&self) {
+        // Acquire: pairs with the Release in `wake_by_ref`.
+        while !self.unpark.notified.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
