@@ -1,4 +1,18 @@
-//! The concurrent core of an embeddable, multi-writer write-ahead log.
+#![doc = include_str!("../README.md")]
+//!
+//! # Guarantees
+//!
+//! - **Order.** LSNs grow in the order of reservation; the records of one thread keep their order.
+//! - **Prefix.** Waiting for a record waits for everything before it, and what recovery returns is
+//!   a prefix of the stream, byte for byte.
+//! - **Atomicity.** A record, of whatever size, and a batch are there whole or not at all.
+//! - **Failure.** A failed write or sync is never retried. The log is poisoned: every waiter gets
+//!   the first cause, nothing more is acknowledged, and reopening recovers what was durable.
+//! - **Honesty.** Recovery tells a torn end from damage to durable data, names the place, and cuts
+//!   nothing that it has not copied aside.
+//!
+//! [`Durability`] says how much a call waits for. What power loss means in the end is the sink's
+//! and the medium's to keep: see the backend's documentation.
 
 mod error;
 mod flush;
