@@ -9,9 +9,10 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use support::{Rule, ScriptSink, open, payloads, tiny};
+use support::{Recorder, Rule, ScriptSink, open, payloads, tiny};
+use wal_core::probe::Event;
 use wal_core::sink::mem::MemDisk;
-use wal_core::{Durability, Error, Wal};
+use wal_core::{Durability, Error, Lsn, Wal};
 
 /// All who wait while one sync is under way are served by the next one: two syncs for N commits.
 #[test]
@@ -68,6 +69,36 @@ fn writes_completing_out_of_order_never_leave_a_hole_behind_the_watermark() {
     wal.sync().unwrap();
     assert_eq!(payloads(&wal).len(), 3 * 204);
     control.hold(0);
+}
+
+/// While somebody waits for durability, a segment's memory is kept until its bytes are durable and
+/// not just written.
+#[test]
+fn a_segment_somebody_wants_durable_is_not_recycled_before() {
+    let probe = Recorder::default();
+    let disk = MemDisk::new();
+    let (sink, control) = ScriptSink::open(&disk);
+    let options = tiny().segments(6).depth(4);
+    let (wal, _) = Wal::open_with_probe(sink, options, probe.clone()).unwrap();
+    control.hold(4);
+    control.oldest_first();
+    let mut last = None;
+    for _ in 0..5 * 38 {
+        last = Some(wal.try_append(&[1; 92]).unwrap());
+    }
+    wal.wait_durable(last.unwrap().lsn).unwrap();
+    let (mut durable, mut recycled) = (Lsn::ZERO, 0);
+    for event in probe.events() {
+        match event {
+            Event::Publish { durable: d, .. } => durable = d,
+            Event::Recycle { sequence } => {
+                recycled += 1;
+                assert!(durable.get() >= (sequence + 1) * 4096, "{sequence} at {durable}");
+            }
+            _ => {}
+        }
+    }
+    assert!(recycled >= 4, "{recycled}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ struct Script {
     /// Fail the operation with this number, counting creates, writes and syncs from 0.
     fail_at: Option<u64>,
     operations: u64,
+    /// Calls so far, failed ones included.
     creates: u64,
     writes: u64,
     syncs: u64,
@@ -66,6 +67,7 @@ struct Script {
     panic_on_sync: bool,
     /// Keep writes in flight until this many are, then complete the newest first.
     hold: usize,
+    oldest_first: bool,
     held: VecDeque<(u64, u64, u64, Vec<u8>)>,
     done: Vec<Completion>,
 }
@@ -88,6 +90,7 @@ impl Control {
             blocked: 0,
             panic_on_sync: false,
             hold: 0,
+            oldest_first: false,
             held: VecDeque::new(),
             done: Vec::new(),
         };
@@ -125,6 +128,11 @@ impl Control {
         self.change(|s| s.hold = n);
     }
 
+    /// Completes held writes in their order.
+    pub fn oldest_first(&self) {
+        self.change(|s| s.oldest_first = true);
+    }
+
     pub fn syncs(&self) -> u64 {
         self.0.0.lock().unwrap().syncs
     }
@@ -148,6 +156,11 @@ impl Control {
     fn gate(&self, op: SinkOp) -> Result<(), SinkError> {
         let (mutex, condvar) = &*self.0;
         let mut script = mutex.lock().unwrap();
+        match op {
+            SinkOp::Create => script.creates += 1,
+            SinkOp::Write => script.writes += 1,
+            _ => script.syncs += 1,
+        }
         let number = script.operations;
         script.operations += 1;
         if script.fail_at.is_some_and(|at| number >= at) {
@@ -170,16 +183,9 @@ impl Control {
                 }
             }
         }
-        match op {
-            SinkOp::Create => script.creates += 1,
-            SinkOp::Write => script.writes += 1,
-            _ => {
-                script.syncs += 1;
-                if script.panic_on_sync {
-                    drop(script);
-                    panic!("the sink panics as told");
-                }
-            }
+        if op == SinkOp::Sync && script.panic_on_sync {
+            drop(script);
+            panic!("the sink panics as told");
         }
         Ok(())
     }
@@ -238,8 +244,11 @@ impl SegmentSink for ScriptSink {
 
     /// Completes one write a call, the newest first.
     fn reap(&self, _wait: bool, done: &mut Vec<Completion>) {
-        let newest = self.control.0.0.lock().unwrap().held.pop_back();
-        if let Some((ticket, file, offset, bytes)) = newest {
+        let mut script = self.control.0.0.lock().unwrap();
+        let next =
+            if script.oldest_first { script.held.pop_front() } else { script.held.pop_back() };
+        drop(script);
+        if let Some((ticket, file, offset, bytes)) = next {
             let parts = [io::IoSlice::new(&bytes)];
             let result = self.inner.write(&Write { ticket, file, offset, parts: &parts });
             done.push(Completion { ticket, result });
