@@ -245,3 +245,25 @@ fn a_large_record_that_is_refused_leaves_a_hole_that_stalls_nobody() {
         assert_eq!(report.verdict, Verdict::Closed);
     }
 }
+
+/// One write fails, once, of a segment or of a large record: that is final, too.
+#[test]
+fn a_failed_write_is_final_even_if_the_next_would_succeed() {
+    for len in [10, 9000] {
+        let disk = MemDisk::new();
+        let (sink, control) = ScriptSink::open(&disk);
+        let (wal, _) = Wal::open(sink, tiny()).unwrap();
+        wal.append_and_sync(b"kept").unwrap();
+        control.on_write(Rule::Fail(ErrorKind::Other));
+        let error = wal.append_and_sync(&vec![8; len]).unwrap_err();
+        assert!(matches!(error, Error::Poisoned { .. }), "{error:?}");
+        control.on_write(Rule::Pass);
+        let writes = control.writes();
+        assert!(matches!(wal.sync(), Err(Error::Poisoned { .. })));
+        assert!(matches!(wal.append(b"no"), Err(Error::Poisoned { .. })));
+        assert!(matches!(wal.flush(), Err(Error::Poisoned { .. })));
+        assert_eq!(control.writes(), writes, "written to after a failure");
+        drop(wal);
+        assert_eq!(payloads(&open(&disk.crash(), tiny())), [b"kept"]);
+    }
+}
