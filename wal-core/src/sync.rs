@@ -3,6 +3,9 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use std::hint::spin_loop;
+pub(crate) use std::thread::yield_now;
+
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 

@@ -12,7 +12,7 @@ use crate::reservation::Reservation;
 use crate::segment::{Claim, Direct, Filler, Grant, START};
 use crate::shared::{Lifecycle, Shared, Stats};
 use crate::sink::SegmentSink;
-use crate::sync::Arc;
+use crate::sync::{Arc, spin_loop};
 
 /// How safe a record is to be before a call returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -288,7 +288,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             if self.shared.progress().satisfies(need) {
                 return Ok(());
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         match patience {
             Patience::Wait => self.shared.wait(need, None),

@@ -187,10 +187,15 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
 
     /// Does what a writer's step obliges it to: tells who waits for space, and who flushes (with
     /// an executor, that one).
+    #[inline]
     pub(crate) fn fulfil(self: &Arc<Self>, duty: Duty) {
-        if duty == Duty::NONE {
-            return;
+        if duty != Duty::NONE {
+            self.tell(duty);
         }
+    }
+
+    #[cold]
+    fn tell(self: &Arc<Self>, duty: Duty) {
         let mut desk = lock(&self.desk);
         let mut woken = Vec::new();
         let mut next = Next::Wake(Vec::new());

@@ -8,7 +8,7 @@ use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
 use crate::format::frame;
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, Ordering, yield_now};
 
 /// Where records start in a segment: right behind the frame header.
 pub(crate) const START: u64 = frame::HEADER_LEN as u64;
@@ -488,7 +488,7 @@ impl<P: Probe> Ring<P> {
             if fill.is_sealed() {
                 return next;
             }
-            std::thread::yield_now();
+            yield_now();
         }
     }
 }
