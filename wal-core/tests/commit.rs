@@ -224,6 +224,54 @@ fn dropped_futures_lose_no_wake_up() {
     handle.join().unwrap();
 }
 
+/// A writer that leaves its segment just when the leader gives up waiting for it, over and over:
+/// either the leader sees it or it sees the leader.
+#[test]
+fn a_straggler_and_a_leader_never_miss_each_other() {
+    let wal = open(&MemDisk::new(), tiny());
+    let (to_straggler, turns) = mpsc::channel::<u32>();
+    let (ready, to_leader) = mpsc::channel();
+    thread::scope(|scope| {
+        let wal = &wal;
+        scope.spawn(move || {
+            for delay in turns {
+                let reservation = wal.reserve(8).unwrap();
+                ready.send(()).unwrap();
+                for _ in 0..delay {
+                    std::hint::spin_loop();
+                }
+                reservation.commit().unwrap();
+            }
+        });
+        for round in 0..5_000 {
+            to_straggler.send(round % 60).unwrap();
+            to_leader.recv().unwrap();
+            let a = wal.append(b"a").unwrap();
+            wal.wait_durable(a.lsn).unwrap();
+        }
+        drop(to_straggler);
+    });
+}
+
+/// Tasks that begin to wait just when the executor's job runs out of work, over and over.
+#[test]
+fn a_job_that_ends_and_a_task_that_begins_to_wait_never_miss_each_other() {
+    let (executor, handle) = worker();
+    let wal = open(&MemDisk::new(), tiny().segments(4).executor(executor));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..1_500 {
+                    let a = wal.append(b"a").unwrap();
+                    block_on(wal.durable(a.lsn)).unwrap();
+                }
+            });
+        }
+    });
+    drop(wal);
+    handle.join().unwrap();
+}
+
 #[test]
 fn a_blocking_sink_without_an_executor_is_an_error_that_says_what_to_set() {
     let disk = MemDisk::new();

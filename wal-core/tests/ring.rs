@@ -6,12 +6,12 @@ mod support;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use support::{Recorder, Rule, ScriptSink, open, payload, payloads, tiny};
-use wal_core::probe::Event;
+use wal_core::probe::{Event, Probe};
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::{Error, Lsn, Options, Wal};
 
@@ -209,6 +209,46 @@ fn a_slow_writer_does_not_hold_up_rotation() {
     });
     durable.unwrap();
     assert_eq!(payloads(&wal).len(), 61);
+}
+
+/// A sealer that is slow between closing a segment and activating the next wakes those who went to
+/// sleep meanwhile, even though the sealed segment still has a writer in it.
+#[test]
+fn activation_wakes_those_who_wait_for_it() {
+    #[derive(Clone, Default)]
+    struct StopAtSeal(Arc<(Mutex<bool>, Condvar)>);
+    impl Probe for StopAtSeal {
+        fn event(&self, event: Event) {
+            if matches!(event, Event::Seal { .. }) {
+                let mut stop = self.0.0.lock().unwrap();
+                while *stop {
+                    stop = self.0.1.wait(stop).unwrap();
+                }
+            }
+        }
+    }
+    let probe = StopAtSeal::default();
+    *probe.0.0.lock().unwrap() = true;
+    let disk = MemDisk::new();
+    let sink = MemSink::open(&disk).unwrap();
+    let (wal, _) = Wal::open_with_probe(sink, tiny(), probe.clone()).unwrap();
+    let straggler = wal.reserve(2000).unwrap();
+    thread::scope(|scope| {
+        let (sent, done) = mpsc::channel();
+        for _ in 0..3 {
+            let (sent, wal) = (sent.clone(), &wal);
+            scope.spawn(move || sent.send(wal.append(&[1; 1900]).unwrap()).unwrap());
+        }
+        // One fits, one crosses the end and is stopped, one finds the segment closed.
+        done.recv().unwrap();
+        thread::sleep(Duration::from_millis(30));
+        *probe.0.0.lock().unwrap() = false;
+        probe.0.1.notify_all();
+        for _ in 0..2 {
+            done.recv_timeout(Duration::from_secs(20)).expect("asleep for ever");
+        }
+        straggler.commit().unwrap();
+    });
 }
 
 /// Ancestor's fault: the rotation flag was held across the disk write.
