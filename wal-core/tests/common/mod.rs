@@ -1,7 +1,6 @@
 //! Builds logs byte by byte from `wal_core::format`, frame by frame as a test wants them.
-#![allow(unreachable_pub, reason = "a module of several test binaries")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a failed helper fails the test")]
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use wal_core::format::checksum::crc32c;
 use wal_core::format::file_header::{BLOCK_LEN, FileHeader, Predecessor};
