@@ -213,10 +213,11 @@ impl Walk<'_> {
         let mut kept = false;
         let mut reported = header.base;
         let mut pos = header.base;
-        while pos < until {
+        // The header was written with the first frame, so there is one to look for in any case.
+        while pos < until || pos == header.base {
             let offset = header.offset_of(pos);
             let room = header.capacity - offset;
-            if bound.is_none() && room < frame::HEADER_LEN as u64 {
+            if bound.is_none() && pos > header.base && room < frame::HEADER_LEN as u64 {
                 break;
             }
             let mut damage = Damage {

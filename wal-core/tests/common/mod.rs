@@ -1,6 +1,6 @@
 //! Builds logs byte by byte from `wal_core::format`, frame by frame as a test wants them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a failed helper fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 use wal_core::format::checksum::crc32c;
 use wal_core::format::file_header::{BLOCK_LEN, FileHeader, Predecessor};
@@ -160,9 +160,9 @@ impl Writer {
             let file = FileHeader {
                 log_id: LOG_ID,
                 sequence: self.sequence,
-                salt: 0x5a17_0000_0000_0000 | self.sequence * 0x0101_0101,
+                salt: 0x5a17_0000_0000_0000 | (self.sequence * 0x0101_0101),
                 base: self.next,
-                capacity: self.capacity.max(BLOCK_LEN as u64 + len.next_multiple_of(4096)),
+                capacity: self.capacity.max(BLOCK_LEN as u64 + len),
                 align: self.align,
                 max_record_len: 1 << 20,
                 prev: self.prev,
