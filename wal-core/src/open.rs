@@ -60,7 +60,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
 
         set_aside(&sink, &mut scan)?;
-        let sequence = start_sequence(&sink, &scan)?;
+        let sequence = start_sequence(&scan);
         let (salt_seed, log_id) = random(options.seed)?;
         let first = Place {
             base: scan.end.align_up(layout.align),
@@ -82,6 +82,10 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             recovered: scan.last.is_some(),
         };
         start_file(&sink, &header)?;
+        // Only now, so that a crash in between finds the log as it was.
+        for &empty in scan.unused.iter().chain(&scan.vacant).filter(|&&file| file != sequence) {
+            sink.remove_unused(empty)?;
+        }
 
         let link = scan.last.map_or(Link::NONE, |last| last.last_frame);
         let shared = Shared::new(Parts {
@@ -111,17 +115,13 @@ fn set_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The number of the file to start, which may have been prepared already; files prepared in vain
-/// are removed.
-fn start_sequence<S: SegmentSink>(sink: &S, scan: &Scan) -> Result<u64, Error> {
-    let follows = scan.last.map_or(0, |last| last.sequence) + 1;
-    let prepared = scan.unused.contains(&follows) && scan.next_sequence <= follows + 1;
-    for &unused in &scan.unused {
-        if !(prepared && unused == follows) {
-            sink.remove_unused(unused)?;
-        }
+/// The number of the file to start: of the first that was prepared behind all others, if any was.
+fn start_sequence(scan: &Scan) -> u64 {
+    let mut sequence = scan.next_sequence;
+    while scan.unused.contains(&(sequence - 1)) {
+        sequence -= 1;
     }
-    Ok(if prepared { follows } else { scan.next_sequence })
+    sequence
 }
 
 /// Makes the new file and its header durable: from now on the old ones end where it says.

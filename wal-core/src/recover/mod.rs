@@ -61,8 +61,11 @@ pub struct Scan {
     pub last: Option<Predecessor>,
     /// What has to be copied or moved aside, in order, before the log is written to.
     pub aside: Vec<Aside>,
-    /// Sequence numbers of files that were prepared and never used; to be removed.
+    /// Sequence numbers of files that were prepared and never used; to be removed, or used.
     pub unused: Vec<u64>,
+    /// Sequence numbers of files that opening began and to which nothing was appended; to be
+    /// removed once the next file has been begun.
+    pub vacant: Vec<u64>,
 }
 
 /// A file of the log and how far to read it.
@@ -165,9 +168,10 @@ pub fn scan_with_progress(
         last: None,
         aside: Vec::new(),
         unused: Vec::new(),
+        vacant: Vec::new(),
     };
     walk.run()?;
-    let walk::Walk { delivery, tail, mut report, table, last, aside, unused, .. } = walk;
+    let walk::Walk { delivery, tail, mut report, table, last, aside, unused, vacant, .. } = walk;
     report.end = tail.end;
     if table.is_empty() {
         report.start = tail.end;
@@ -184,6 +188,7 @@ pub fn scan_with_progress(
         last,
         aside,
         unused,
+        vacant,
         report,
     })
 }

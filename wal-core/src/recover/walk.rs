@@ -74,6 +74,7 @@ pub(super) struct Walk<'a> {
     pub(super) last: Option<Predecessor>,
     pub(super) aside: Vec<Aside>,
     pub(super) unused: Vec<u64>,
+    pub(super) vacant: Vec<u64>,
 }
 
 impl Walk<'_> {
@@ -164,8 +165,12 @@ impl Walk<'_> {
                     .prev
                     .filter(|prev| (prev.sequence, prev.salt) == (header.sequence, header.salt));
                 // An end at or before the base: nothing was written here before a frame too large
-                // for this file opened the next.
-                prev.is_some_and(|prev| prev.end <= header.limit())
+                // for this file opened the next, which then names the same last frame.
+                prev.is_some_and(|prev| {
+                    let link = self.tail.link;
+                    prev.end <= header.limit()
+                        && (header.base < prev.end || prev.last_frame == link)
+                })
             })
             .copied();
         let frames = self.report.frames;
@@ -181,7 +186,12 @@ impl Walk<'_> {
                 last_frame: self.tail.link,
             });
         }
-        self.tail.file = Some((header.sequence, header.salt));
+        if self.report.frames > frames || bound.is_some() || flow == Flow::Stop {
+            self.tail.file = Some((header.sequence, header.salt));
+        } else if !self.aside.contains(&Aside::File { sequence: header.sequence }) {
+            // Opening made it, and nothing was appended.
+            self.vacant.push(header.sequence);
+        }
         Ok(flow)
     }
 
@@ -247,8 +257,10 @@ impl Walk<'_> {
                 Err(Bad::Header(reason)) => {
                     let survey = evidence::survey(&mut self.window, header, pos, until)?;
                     damage.reason = reason;
-                    damage.ours =
-                        pos == header.base || self.is_ours(header, pos, reason, &survey)?;
+                    // The header is written with the first frame, but for that of a file that
+                    // opening made.
+                    let begun = pos == header.base && !header.recovered && header.prev.is_some();
+                    damage.ours = begun || self.is_ours(header, pos, reason, &survey)?;
                     let quiet = survey.claim <= pos && survey.first.is_none();
                     if bound.is_none() && quiet && !damage.ours {
                         break;
