@@ -12,7 +12,7 @@ use common::{apply, forge_file, forge_frame, overwrite, recover, recover_with, z
 use wal_core::format::checksum::crc32c;
 use wal_core::format::file_header::{BLOCK_LEN, Fault as FileFault};
 use wal_core::format::frame::{Fault as FrameFault, HEADER_LEN, Link};
-use wal_core::format::record::Fault as RecordFault;
+use wal_core::format::record::{Fault as RecordFault, Kind, Word, encode_header};
 use wal_core::recover::{Aside, Case, Scan, ScanOptions};
 use wal_core::sink::mem::MemDisk;
 use wal_core::sink::{FileEntry, Listing, LogSource, SinkError, SinkOp};
@@ -250,6 +250,26 @@ fn e_damaged_last_frame_is_ambiguous() {
         let reason = scan.report.cut.unwrap().reason;
         assert!((reason == Reason::UnfinishedBatch) == (bit == 0), "{reason:?}");
     }
+    // A void record within a batch leaves the batch unfinished.
+    let mut w = Writer::new(FILE, ALIGN);
+    w.frame(&[Item::Record(b"before")]);
+    let at = w.frame(&[Item::Batch(&[b"1", b"2", b"3"])]);
+    let second = payload(&at) + 8;
+    let lsn = at.header.lsn.advance(second - at.offset);
+    let word = Word::new(1, Kind::Void);
+    let void = encode_header(word, crc32c(b"2"), lsn, at.header.salt);
+    overwrite(&w.disk, 1, second, &void);
+    let (scan, records) = good(&w.disk);
+    assert_eq!((records.len(), scan.report.voids), (1, 0));
+    assert_eq!(scan.report.cut.unwrap().reason, Reason::UnfinishedBatch);
+    // What is kept of a file's only frame keeps the file.
+    let mut w = Writer::new(FILE, ALIGN);
+    let at = w.frame(&[Item::Record(b"kept"), Item::Record(b"lost")]);
+    w.disk.flip_bit(1, (payload(&at) + 16) * 8);
+    let (scan, records) = good(&w.disk);
+    assert_eq!((records.len(), scan.files.len()), (1, 1));
+    let offset = payload(&at) + 8;
+    assert_eq!(scan.aside, [Aside::Range { sequence: 1, offset, len: 12 }]);
     // The lost header of a recycled file's frame is told from an old life by its records.
     let mut old = Writer::new(FILE, ALIGN);
     for _ in 0..4 {
@@ -322,6 +342,12 @@ fn g_frame_that_only_a_later_file_claims_is_corrupt() {
     forge_file(&disk, 2, |header| header.durable = Lsn::ZERO);
     forge_frame(&disk, &c, |header| header.durable = Lsn::ZERO);
     assert_eq!(corruption(&disk).proof, d.header.durable);
+
+    // Even a frame of a file without a header does, if it can only have followed.
+    let headless = disk.snapshot();
+    headless.flip_bit(2, 200);
+    assert_eq!(corruption(&headless).proof, d.header.durable);
+    assert_eq!(corruption(&headless).file, 1);
 
     // Nothing does, but recovery wrote the file.
     forge_frame(&disk, &d, |header| header.durable = Lsn::ZERO);
@@ -425,6 +451,11 @@ fn j_file_not_as_good_as_its_successor_says_is_torn_without_a_claim() {
     // Nothing but padding lies behind the end in the file itself.
     assert_eq!(scan.aside, [Aside::File { sequence: 2 }, Aside::File { sequence: 3 }]);
     assert_eq!((scan.unused.clone(), scan.next_sequence), (vec![4], 5));
+
+    // A file is kept even if its header block never reached the disk, but a frame of it did.
+    let disk = w.disk.snapshot();
+    zero(&disk, 3, 0, BLOCK_LEN as u64);
+    assert_eq!(good(&disk).0, Scan { report: good(&disk).0.report, ..scan.clone() });
 
     let mut next = Writer::reopen(&w.disk, &scan, FILE, ALIGN);
     next.frame(&[Item::Record(b"new")]);
@@ -662,7 +693,18 @@ fn r_short_file_is_corrupt() {
     assert_case(&good(&disk).0, Case::Closed, Verdict::Closed);
     disk.truncate_file(1, close.offset + 63);
     assert_eq!(corruption(&disk).reason, Reason::ShortFile);
-    // Nor does it excuse an older one without such a mark.
+    // Nor does it excuse the file after it.
+    let scan = {
+        disk.put_file(1, w.disk.file(1));
+        good(&disk).0
+    };
+    let mut next = Writer::reopen(&disk, &scan, FILE, ALIGN);
+    next.frame(&[Item::Record(b"next life")]);
+    for len in [4096, 4100] {
+        next.disk.truncate_file(2, len);
+        assert_eq!(corruption(&next.disk).reason, Reason::ShortFile);
+    }
+    // Nor an older one without such a mark.
     let (w, _) = two_files();
     w.disk.truncate_file(1, FILE - 4096);
     assert_eq!(corruption(&w.disk).reason, Reason::ShortFile);
@@ -775,13 +817,18 @@ fn w_salvage_skips_and_reports_every_hole() {
         w.frame(&[Item::Record(b"c")]);
         w
     };
-    for harm in 0..5 {
+    for harm in 0..6 {
         let w = three();
         match harm {
             0 => w.disk.remove_file(2),
             1 => w.disk.flip_bit(2, 9 * 8),
             2 => forge_file(&w.disk, 2, |header| header.log_id = [1; 16]),
             3 => w.disk.truncate_file(2, 4096),
+            // A file that claims positions which another file holds.
+            4 => forge_file(&w.disk, 2, |header| {
+                (header.base, header.durable) = (Lsn::ZERO, Lsn::ZERO);
+                header.prev.as_mut().unwrap().end = Lsn::ZERO;
+            }),
             _ => zero(&w.disk, 2, 0, 4096),
         }
         let (scan, records) = salvage(&w.disk);
@@ -791,6 +838,23 @@ fn w_salvage_skips_and_reports_every_hole() {
         assert_eq!(scan.report.holes.len(), 1, "harm {harm}: {:?}", scan.report.holes);
         assert_eq!(scan.report.holes[0].len, 4096, "harm {harm}");
     }
+    // Not even behind a hole may a file claim positions which another one holds.
+    let mut w = Writer::new(FILE, ALIGN);
+    w.frame(&[Item::Record(b"a")]);
+    let bad = w.frame(&[Item::Record(b"bad")]);
+    w.roll();
+    w.frame(&[Item::Record(b"b")]);
+    w.roll();
+    w.frame(&[Item::Record(b"c")]);
+    w.disk.flip_bit(1, payload(&bad) * 8);
+    forge_file(&w.disk, 2, |header| {
+        (header.base, header.durable) = (Lsn::ZERO, Lsn::ZERO);
+        header.prev.as_mut().unwrap().end = Lsn::ZERO;
+    });
+    let (scan, records) = salvage(&w.disk);
+    assert_eq!(records.len(), 2);
+    let reasons: Vec<_> = scan.report.holes.iter().map(|hole| hole.reason).collect();
+    assert_eq!(reasons, [Reason::Record(RecordFault::Checksum), Reason::BrokenFileChain]);
     // A sound log is not touched by the mode.
     assert_case(&salvage(&three().disk).0, Case::Clean, Verdict::Clean);
 }

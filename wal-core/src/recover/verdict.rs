@@ -80,6 +80,7 @@ impl Walk<'_> {
     fn corruption(&mut self, damage: &Damage, evidence: &Evidence) -> Result<Flow, Error> {
         let entry = &self.files[damage.index].entry;
         let own_base = self.files[damage.index].header.ok().map(|header| header.base);
+        let own_base = own_base.filter(|&base| base >= damage.at);
         // A file that is intact but does not fit is itself the next place that reads well.
         let next_base = if damage.offset == 0 { own_base } else { None }.or(evidence.next_base);
         let next = evidence.resume.or(next_base).unwrap_or(evidence.claim);
@@ -97,7 +98,6 @@ impl Walk<'_> {
         }
         self.report.holes.push(corruption);
         self.tail.chained = false;
-        self.tail.closed = false;
         if let Some(resume) = evidence.resume {
             return Ok(Flow::Resume(resume));
         }

@@ -173,6 +173,8 @@ impl Walk<'_> {
                 })
             })
             .copied();
+        // A close mark excuses the shortness of its own file only.
+        self.tail.closed = false;
         let frames = self.report.frames;
         let flow = self.frames(index, header, bound.as_ref())?;
         if self.report.frames > frames {
@@ -342,8 +344,9 @@ impl Walk<'_> {
         match body {
             Ok(()) => {
                 self.keep(&found, pos.advance(len), align);
-                // Alignment saturates at the end of the stream; the walk must advance all the same.
-                Ok(Ok(found.next(align).max(found.end())))
+                // At the end of the stream, alignment saturates: there is no next place.
+                let next = found.next(align);
+                Ok(Ok(if next < found.end() { header.limit() } else { next }))
             }
             Err(bad) => {
                 if bad.good > pos.advance(frame::HEADER_LEN as u64) {
