@@ -179,7 +179,7 @@ pub fn scan_with_progress(
     report.records = delivery.records;
     report.payload_bytes = delivery.payload_bytes;
     report.voids = delivery.voids;
-    report.conclude(tail.closed);
+    report.conclude(inventory.log_id.is_none(), tail.closed);
     Ok(Scan {
         log_id: inventory.log_id,
         files: table,

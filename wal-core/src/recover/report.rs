@@ -164,8 +164,9 @@ pub struct RecoveryReport {
 }
 
 impl RecoveryReport {
-    /// Settles verdict and case, given whether the last frame is a close mark.
-    pub(super) fn conclude(&mut self, closed: bool) {
+    /// Settles verdict and case, given whether there is no log yet, and whether the last frame is a
+    /// close mark.
+    pub(super) fn conclude(&mut self, new: bool, closed: bool) {
         let file = matches!(&self.cut, Some(Cut { reason: Reason::FileHeader(_), .. }));
         (self.verdict, self.case) = match (self.verdict, &self.cut) {
             _ if !self.holes.is_empty() => (Verdict::Salvaged, Case::Salvaged),
@@ -173,7 +174,7 @@ impl RecoveryReport {
             (Verdict::Ambiguous, Some(_)) => (Verdict::Ambiguous, Case::AmbiguousFrame),
             (verdict, Some(cut)) if cut.files > 1 => (verdict, Case::TornBeforeFile),
             (verdict, Some(_)) => (verdict, Case::TornFrame),
-            (_, None) if self.files == 0 => (Verdict::New, Case::New),
+            (_, None) if new => (Verdict::New, Case::New),
             (_, None) if closed => (Verdict::Closed, Case::Closed),
             (_, None) => (Verdict::Clean, Case::Clean),
         };

@@ -225,8 +225,8 @@ impl Walk<'_> {
         let mut kept = false;
         let mut reported = header.base;
         let mut pos = header.base;
-        // The header was written with the first frame, so there is one to look for in any case.
-        while pos < until || pos == header.base {
+        // Without a bound there is a first frame to look for in any case.
+        while pos < until || bound.is_none() && pos == header.base {
             let offset = header.offset_of(pos);
             let room = header.capacity - offset;
             if bound.is_none() && pos > header.base && room < frame::HEADER_LEN as u64 {

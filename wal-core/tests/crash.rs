@@ -1,0 +1,176 @@
+//! What the writer leaves behind and what recovery makes of it, together.
+
+mod support;
+
+use support::{ScriptSink, open, payloads, tiny};
+use wal_core::sink::mem::{MemDisk, MemSink};
+use wal_core::{Error, Lsn, Options, RecoveryReport, Verdict, Wal};
+
+fn reopen(disk: &MemDisk) -> Result<(Vec<Vec<u8>>, RecoveryReport), Error> {
+    let (wal, report) = Wal::open(MemSink::open(disk).unwrap(), tiny())?;
+    Ok((payloads(&wal), report))
+}
+
+/// Zeroes the block at `lsn` of file 1, as if its write had never reached the disk.
+fn lose_block(disk: &MemDisk, lsn: Lsn) {
+    let mut bytes = disk.file(1);
+    let at = 4096 + lsn.get() as usize / 4096 * 4096;
+    bytes[at..at + 4096].fill(0);
+    disk.put_file(1, bytes);
+}
+
+/// Three frames of which the middle one is lost: a torn end if none of them had been durable when
+/// the last was written, corruption if the middle one had.
+#[test]
+fn a_lost_write_is_a_torn_end_or_corruption_by_what_was_durable() {
+    for synced in [false, true] {
+        let disk = MemDisk::new();
+        let wal = open(&disk, tiny());
+        wal.append_and_sync(b"first").unwrap();
+        let lost = wal.append(b"lost").unwrap();
+        if synced {
+            wal.sync().unwrap()
+        } else {
+            wal.flush().unwrap()
+        }
+        wal.append(b"behind").unwrap();
+        wal.flush().unwrap();
+        let crashed = disk.snapshot();
+        lose_block(&crashed, lost.lsn);
+        match reopen(&crashed) {
+            Ok((records, report)) => {
+                assert!(!synced);
+                assert_eq!(report.verdict, Verdict::Torn);
+                assert_eq!(records, [b"first"]);
+                assert_eq!(report.set_aside.len(), 1);
+                // What was cut off never comes back.
+                let (again, report) = reopen(&crashed).unwrap();
+                assert_eq!(again, records);
+                assert_eq!(report.cut, None);
+            }
+            Err(Error::Corrupt(found)) => {
+                assert!(synced, "{found}");
+                assert_eq!((found.lsn.get(), found.file), (4096, 1));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// The last frame is lost: undetectable as such, unless the log was closed or marked idle.
+#[test]
+fn a_mark_or_a_close_proves_what_was_last() {
+    for (mark, verdict) in [(0, Some(Verdict::Clean)), (1, None), (2, None)] {
+        let disk = MemDisk::new();
+        let wal = open(&disk, tiny());
+        let lost = wal.append_and_sync(b"acknowledged").unwrap();
+        match mark {
+            0 => drop(wal),
+            1 => {
+                wal.mark_durable().unwrap();
+                drop(wal);
+            }
+            _ => drop(wal.close().unwrap()),
+        }
+        lose_block(&disk, lost.lsn);
+        match (reopen(&disk), verdict) {
+            (Ok((records, report)), Some(expected)) => {
+                assert_eq!((records.len(), report.verdict), (0, expected));
+            }
+            (Err(Error::Corrupt(found)), None) => assert_eq!(found.lsn, Lsn::ZERO),
+            (other, _) => panic!("mark {mark}: {other:?}"),
+        }
+    }
+}
+
+/// Crash after crash, each losing all that was not synced: what was acknowledged in any life is
+/// there in every later one, in order, and LSNs only grow.
+#[test]
+fn life_after_life_keeps_what_was_acknowledged() {
+    let mut disk = MemDisk::new();
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    let mut last = Lsn::ZERO;
+    for life in 0..30u8 {
+        let (wal, report) = Wal::open(MemSink::open(&disk).unwrap(), tiny()).unwrap();
+        assert!(payloads(&wal) == expected, "life {life}: {report}");
+        for i in 0..life % 7 {
+            let bytes = vec![life; 700 * usize::from(i)];
+            let a = wal.append_and_sync(&bytes).unwrap();
+            assert!(a.lsn > last);
+            last = a.lsn;
+            expected.push(bytes);
+        }
+        if life % 5 == 0 {
+            wal.append_and_sync(&[life; 20_000]).unwrap();
+            expected.push(vec![life; 20_000]);
+        }
+        let before = disk.crash();
+        wal.append(b"not acknowledged").unwrap();
+        wal.flush().unwrap();
+        match life % 3 {
+            0 => disk = disk.crash(),
+            1 => disk = before,
+            _ => {
+                expected.push(b"not acknowledged".to_vec());
+                wal.close().unwrap();
+            }
+        }
+    }
+}
+
+/// The same options, other options: what one life wrote, the next reads whatever its own sizes.
+#[test]
+fn options_may_change_between_lives() {
+    let disk = MemDisk::new();
+    let lives = [
+        tiny(),
+        Options::default(),
+        tiny().padding(wal_core::Padding::Packed),
+        tiny().max_record_len(100),
+        tiny().segment_size(16 << 10).file_size(64 << 10),
+    ];
+    let mut expected = Vec::new();
+    for (life, options) in lives.into_iter().enumerate() {
+        let wal = open(&disk, options);
+        assert!(payloads(&wal) == expected, "life {life}");
+        for len in [0, 1, 100, 9000] {
+            match wal.append_and_sync(&vec![life as u8; len]) {
+                Ok(_) => expected.push(vec![life as u8; len]),
+                Err(error) => assert!(matches!(error, Error::TooLarge { .. }) && life == 3),
+            }
+        }
+    }
+    assert!(payloads(&open(&disk, tiny())) == expected);
+}
+
+/// Recovery itself fails at each of its operations in turn, and is repeated: nothing is lost.
+#[test]
+fn recovery_can_fail_anywhere_and_be_repeated() {
+    let disk = MemDisk::new();
+    let wal = open(&disk, tiny());
+    for i in 0..5u8 {
+        wal.append_and_sync(&[i; 1500]).unwrap();
+    }
+    wal.append(b"torn").unwrap();
+    wal.flush().unwrap();
+    let crashed = disk.snapshot();
+    drop(wal);
+    let file = *crashed.sequences().last().unwrap();
+    for step in 0.. {
+        let disk = crashed.snapshot();
+        let (sink, control) = ScriptSink::open(&disk);
+        control.fail_operation(step);
+        let result = Wal::open(sink, tiny());
+        let done = result.is_ok();
+        drop(result);
+        let (records, _) = reopen(&disk.crash()).unwrap();
+        assert!(records.len() >= 5, "step {step}");
+        let (records, _) = reopen(&disk).unwrap();
+        assert_eq!(records.len(), 6, "step {step}");
+        if done {
+            assert!(step >= 3);
+            break;
+        }
+    }
+    assert!(file >= 1);
+}
