@@ -11,7 +11,7 @@ use std::thread;
 
 use support::{Recorder, Rule, ScriptSink, open, payloads, tiny};
 use wal_core::probe::Event;
-use wal_core::sink::mem::MemDisk;
+use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::{Durability, Error, Lsn, Wal};
 
 /// All who wait while one sync is under way are served by the next one: two syncs for N commits.
@@ -312,6 +312,21 @@ fn close_waits_for_reservations_and_refuses_everyone_after() {
     assert_eq!(records[0], b"abc");
     drop(wal);
     assert!(payloads(&open(&disk.crash(), tiny())) == records);
+}
+
+/// Nothing can be reserved any more once the last segment is sealed.
+#[test]
+fn no_segment_is_activated_behind_a_close_mark() {
+    let probe = Recorder::default();
+    let sink = MemSink::open(&MemDisk::new()).unwrap();
+    let (wal, _) = Wal::open_with_probe(sink, tiny(), probe.clone()).unwrap();
+    wal.append(b"last").unwrap();
+    wal.close().unwrap();
+    let events = probe.events();
+    let last = |wanted: fn(&Event) -> bool| events.iter().rposition(wanted).unwrap();
+    assert!(
+        last(|e| matches!(e, Event::Activate { .. })) < last(|e| matches!(e, Event::Seal { .. }))
+    );
 }
 
 /// Closing a log whose ring is full, with writers asleep.

@@ -860,6 +860,38 @@ fn w_salvage_skips_and_reports_every_hole() {
 }
 
 #[test]
+fn x_vacant_file_is_no_part_of_the_log() {
+    let mut w = Writer::new(FILE, ALIGN);
+    w.frame(&[Item::Record(b"a")]);
+    let begin = |disk: &MemDisk, sequence: u64| {
+        let (scan, _) = recover(disk);
+        let scan = scan.unwrap();
+        let mut header = scan.files[0].header;
+        header.prev = scan.last;
+        (header.sequence, header.salt, header.recovered) = (sequence, sequence, true);
+        header.base = Lsn::new(scan.end.get().next_multiple_of(u64::from(ALIGN)));
+        let mut bytes = header.encode().to_vec();
+        bytes.resize(FILE as usize, 0);
+        disk.put_file(sequence, bytes);
+    };
+    begin(&w.disk, 2);
+    let (scan, records) = recover(&w.disk);
+    let scan = scan.unwrap();
+    assert_eq!((records.len(), scan.report.verdict), (1, Verdict::Clean));
+    assert_eq!((scan.files.len(), &scan.vacant[..], scan.aside.len()), (1, &[2][..], 0));
+    assert_eq!(scan.last.unwrap().sequence, 1);
+    // A crash before its removal leaves two.
+    begin(&w.disk, 3);
+    let again = recover(&w.disk).0.unwrap();
+    assert_eq!((&again.vacant[..], again.end), (&[2, 3][..], scan.end));
+    assert_eq!(again.report.verdict, Verdict::Clean);
+    // What rolling over begins comes with a frame: without it, something is missing.
+    forge_file(&w.disk, 2, |header| header.recovered = false);
+    w.disk.remove_file(3);
+    assert_eq!(recover(&w.disk).0.unwrap().report.verdict, Verdict::Ambiguous);
+}
+
+#[test]
 fn every_letter_has_a_test_and_a_row_in_the_specification() {
     let tests = include_str!("recovery.rs");
     let spec = include_str!("../../spec/FORMAT.md");

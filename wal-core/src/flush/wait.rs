@@ -226,8 +226,8 @@ enum Next {
     Executor,
 }
 
-/// The future behind every asynchronous wait. Cancel-safe: dropping it deregisters, and passes on
-/// a wake-up that it may have been given to lead.
+/// The future behind every asynchronous wait. Cancel-safe: dropping it deregisters, and there is
+/// no wake-up to pass on, since no future is ever counted on to lead (see `choose_next`).
 pub(crate) struct Waiting<S: SegmentSink, P: Probe> {
     shared: Arc<Shared<S, P>>,
     need: Need,
@@ -269,15 +269,9 @@ impl<S: SegmentSink, P: Probe> Future for Waiting<S, P> {
 
 impl<S: SegmentSink, P: Probe> Drop for Waiting<S, P> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let mut desk = lock(&self.shared.desk);
-        if desk.waiters.deregister(ticket) || desk.pipeline.is_none() {
-            return;
+        if let Some(ticket) = self.ticket.take() {
+            lock(&self.shared.desk).waiters.deregister(ticket);
         }
-        // We had been woken, perhaps to lead: somebody else should look.
-        let next = self.shared.choose_next(&mut desk);
-        drop(desk);
-        self.shared.appoint(next);
     }
 }
 
