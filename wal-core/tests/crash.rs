@@ -1,5 +1,7 @@
 //! What the writer leaves behind and what recovery makes of it, together.
 
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
 mod support;
 
 use support::{ScriptSink, open, payloads, tiny};
@@ -120,6 +122,25 @@ fn life_after_life_keeps_what_was_acknowledged() {
             }
         }
     }
+}
+
+/// Lives that begin with a record too large for the file that opening made, which stays vacant.
+#[test]
+fn a_life_may_begin_with_a_record_that_needs_a_file_of_its_own() {
+    let disk = MemDisk::new();
+    let mut expected = vec![b"an end that is not aligned".to_vec()];
+    open(&disk, tiny()).append_and_sync(&expected[0]).unwrap();
+    for life in 0..4u8 {
+        let (records, report) = reopen(&disk).unwrap();
+        assert!(records == expected, "{report}");
+        let wal = open(&disk, tiny());
+        expected.push(vec![life; 20_000]);
+        wal.append_and_sync(&expected[1 + usize::from(life)]).unwrap();
+        if life == 2 {
+            wal.close().unwrap();
+        }
+    }
+    assert!(reopen(&disk.crash()).unwrap().0 == expected);
 }
 
 /// The same options, other options: what one life wrote, the next reads whatever its own sizes.

@@ -70,14 +70,8 @@ fn every_single_bit_flip_is_harmless_or_told() {
         let last = w.frames.last().unwrap();
         let (mut whole, mut refused, mut cut) = (0, 0, 0);
         for file in w.disk.sequences() {
-            // One bit per byte does for what no frame and no field of the header holds.
-            let frames: Vec<_> = w.frames.iter().filter(|at| at.file == file).collect();
             for byte in 0..w.disk.file(file).len() as u64 {
-                let used =
-                    |at: &&common::FrameAt| (at.offset..at.offset + at.header.len).contains(&byte);
-                let header = byte < 128 || (BLOCK_LEN as u64 - 4..BLOCK_LEN as u64).contains(&byte);
-                let bits = if header || frames.iter().any(used) { 8 } else { 1 };
-                for bit in (0..8).take(bits) {
+                for bit in 0..8 {
                     let what = format!("align {align}, file {file}, byte {byte}, bit {bit}");
                     w.disk.flip_bit(file, byte * 8 + bit);
                     match fate(&w.disk, &w.records, sound, &what) {

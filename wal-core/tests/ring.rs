@@ -123,6 +123,8 @@ fn the_protocol_holds_in_every_event_of_a_busy_run() {
                 assert!(len > 64, "an empty segment was sealed");
             }
             Event::Activate { sequence, base } => {
+                let before = sequence.checked_sub(1).and_then(|before| lives.get(&before));
+                assert!(sequence == 0 || before.unwrap().sealed.is_some(), "two are active");
                 lives.entry(sequence).or_default().base = Some(base);
                 activated.push(sequence);
             }
