@@ -1,0 +1,81 @@
+//! The tool for write-ahead logs in a directory: append, cat, stat, verify, demo.
+
+mod append;
+mod cat;
+mod demo;
+mod failure;
+mod input;
+mod inspect;
+mod output;
+mod progress;
+mod stat;
+mod table;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Shown at the end of `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success; a torn tail, as a crash leaves it, counts as success and is reported
+  1  data is damaged or missing
+  2  wrong usage, or a failure of the system (no such directory, disk full, log in use...)
+
+A reader that closes the pipe early ends the command quietly with exit code 0.";
+
+#[derive(Parser)]
+#[command(name = "wal", version, after_help = EXIT_CODES)]
+/// Works on a write-ahead log: a directory with log files.
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Appends records to a log, which is made if there is none: one per line, or framed.
+    #[command(after_help = EXIT_CODES)]
+    Append(append::Args),
+    /// Prints the records of a log, in order. Takes no lock and writes nothing in DIR.
+    #[command(after_help = EXIT_CODES)]
+    Cat(cat::Args),
+    /// Shows what a log holds: files, positions, records, how it ends. Takes no lock and writes
+    /// nothing in DIR.
+    #[command(after_help = EXIT_CODES)]
+    Stat(stat::Args),
+    /// Checks every byte of a log. Takes no lock and writes nothing in DIR.
+    #[command(after_help = EXIT_CODES)]
+    Verify(verify::Args),
+    /// Kills a process that appends to a log, and checks that every record it was told to be
+    /// durable is there.
+    #[command(after_help = EXIT_CODES, long_about = demo::ABOUT)]
+    Demo(demo::Args),
+    /// The process that `demo` kills.
+    #[command(hide = true)]
+    DemoChild(demo::child::Args),
+}
+
+/// What the commands that only read have in common.
+#[derive(clap::Args)]
+struct Place {
+    /// Directory of the log.
+    dir: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Append(args) => append::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoChild(args) => demo::child::run(&args),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(failure) => failure.report(),
+    }
+}
