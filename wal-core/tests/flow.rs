@@ -24,17 +24,17 @@ fn a_record_is_readable_once_it_is_durable_and_not_before() {
 /// A cursor goes on where it ended, with what has become durable since.
 #[test]
 fn a_cursor_follows_the_watermark() {
-    let wal = open(&MemDisk::new(), tiny());
+    let wal = open(&MemDisk::new(), tiny().segment_size(16 << 10).file_size(1 << 20));
     let mut cursor = wal.cursor_from(wal.start_lsn()).unwrap();
     for i in 0..20u8 {
         assert_eq!(cursor.next().unwrap(), None);
-        let a = wal.append(&[i; 600]).unwrap();
+        let a = wal.append(&[i; 6000]).unwrap();
         wal.flush().unwrap();
         assert_eq!(cursor.next().unwrap(), None, "written is not durable");
         wal.append(&[i; 10]).unwrap();
         wal.sync().unwrap();
         let entry = cursor.next().unwrap().unwrap();
-        assert_eq!((entry.lsn, entry.end, entry.payload), (a.lsn, a.end, &[i; 600][..]));
+        assert_eq!((entry.lsn, entry.end, entry.payload), (a.lsn, a.end, &[i; 6000][..]));
         assert_eq!(cursor.next().unwrap().unwrap().payload, [i; 10]);
     }
 }
