@@ -1,13 +1,31 @@
 //! The primitives of the concurrent core, in one place so that a model checker can replace them.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub(crate) use std::sync::{Arc, PoisonError};
 
-pub(crate) use std::hint::spin_loop;
-pub(crate) use std::thread::yield_now;
+#[cfg(not(wal_shuttle))]
+mod primitive {
+    pub(crate) use std::hint::spin_loop;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+    pub(crate) use std::thread::{Thread, current, park, yield_now};
+    pub(crate) use std::thread_local;
+}
 
+/// A scheduler that tries interleavings, one at a time and sequentially consistent.
+#[cfg(wal_shuttle)]
+mod primitive {
+    pub(crate) use shuttle::hint::spin_loop;
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+    pub(crate) use shuttle::thread::{Thread, current, park, yield_now};
+    pub(crate) use shuttle::thread_local;
+}
+
+pub(crate) use primitive::{
+    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, spin_loop, yield_now,
+};
+use primitive::{Thread, current, park, thread_local};
 use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 
 /// Locks without regard to poisoning: every critical section of this crate leaves its data whole
 /// at each step, so a panic elsewhere in a holder's thread does no harm.
@@ -52,7 +70,7 @@ impl Parker {
 
     fn new() -> Self {
         let unpark =
-            Arc::new(Unpark { thread: thread::current(), notified: AtomicBool::new(false) });
+            Arc::new(Unpark { thread: current(), notified: AtomicBool::new(false) });
         Self { waker: Waker::from(Arc::clone(&unpark)), unpark }
     }
 
@@ -65,7 +83,7 @@ impl Parker {
     pub(crate) fn park(&self) {
         // Acquire: pairs with the Release in `wake_by_ref`.
         while !self.unpark.notified.swap(false, Ordering::Acquire) {
-            thread::park();
+            park();
         }
     }
 }
