@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// The input is framed: each record is its length (4 bytes, little-endian) and its bytes.
     #[arg(long)]
     framed: bool,
+    /// Length of the log files that this run makes, in bytes: a multiple of 4096.
+    #[arg(long, value_name = "BYTES", default_value = "67108864")]
+    file_size: u64,
     /// Files to read, one after the other; `-` is standard input. Default: standard input.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -56,7 +59,7 @@ struct Input {
 pub(crate) fn run(args: &Args) -> Outcome<Code> {
     let started = Instant::now();
     let (inputs, total) = open_inputs(&args.files)?;
-    let options = Options::default().max_record_len(MAX_RECORD);
+    let options = Options::default().max_record_len(MAX_RECORD).file_size(args.file_size);
     let failed = |error: &Error| Failure::log(&args.dir, error);
     let (wal, report) = wal_io_std::open(&args.dir, options).map_err(|error| failed(&error))?;
     if !matches!(report.verdict, Verdict::New | Verdict::Closed) {

@@ -88,6 +88,7 @@ impl Failure {
 /// What to do about an error of the log.
 fn advice(error: &Error) -> &'static str {
     match error {
+        Error::InvalidOption { .. } => "give another value",
         Error::Locked { .. } => "wait until the other one is done, or end it, then try again",
         Error::Corrupt(_) => {
             "nothing was changed; `wal verify` tells all that is damaged, and `wal cat --salvage` \
