@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::io::IoSlice;
 
+use crate::append::Patience;
 use crate::error::Error;
 use crate::flush::{Need, Waiting};
 use crate::lsn::{Appended, Lsn};
 use crate::probe::Probe;
 use crate::sink::SegmentSink;
 use crate::sync::Arc;
-use crate::wal::{Durability, Patience, Wal};
+use crate::wal::{Durability, Wal};
 
 /// Waiting without blocking a thread. The futures are `Send` and `'static`, cancel-safe, and need
 /// no particular runtime. While the sink blocks, its work goes to

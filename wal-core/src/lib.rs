@@ -14,6 +14,7 @@
 //! [`Durability`] says how much a call waits for. What power loss means in the end is the sink's
 //! and the medium's to keep: see the backend's documentation.
 
+mod append;
 mod error;
 mod flush;
 pub mod format;

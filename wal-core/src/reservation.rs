@@ -3,13 +3,14 @@
 use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
 
+use crate::append::Patience;
 use crate::error::Error;
 use crate::format::{checksum, record};
 use crate::lsn::{Appended, Lsn};
 use crate::probe::{NoProbe, Probe};
 use crate::segment::{Filler, Grant};
 use crate::sink::SegmentSink;
-use crate::wal::{Patience, Wal};
+use crate::wal::Wal;
 
 /// Room for one record, from [`Wal::reserve`]. Dereferences to its payload bytes.
 ///

@@ -69,8 +69,7 @@ impl Parker {
     }
 
     fn new() -> Self {
-        let unpark =
-            Arc::new(Unpark { thread: current(), notified: AtomicBool::new(false) });
+        let unpark = Arc::new(Unpark { thread: current(), notified: AtomicBool::new(false) });
         Self { waker: Waker::from(Arc::clone(&unpark)), unpark }
     }
 

@@ -53,6 +53,23 @@ fn one_sync_serves_everyone_who_waited_for_the_last() {
     assert!(wakes.first().is_none_or(|&first| first == 1), "{wakes:?}");
 }
 
+/// A group that spans segments is written segment by segment and synced once.
+#[test]
+fn one_sync_covers_all_segments_of_a_group() {
+    for depth in [1, 3] {
+        let disk = MemDisk::new();
+        let (sink, control) = ScriptSink::open(&disk);
+        let (wal, _) = Wal::open(sink, tiny().segments(8).depth(depth)).unwrap();
+        control.hold(if depth > 1 { depth } else { 0 });
+        let (writes, syncs) = (control.writes(), control.syncs());
+        for _ in 0..4 * 38 {
+            wal.try_append(&[1; 92]).unwrap();
+        }
+        wal.sync().unwrap();
+        assert_eq!((control.writes() - writes, control.syncs() - syncs), (4, 1), "{depth}");
+    }
+}
+
 /// The durable watermark covers a contiguous prefix only, however the sink completes writes.
 #[test]
 fn writes_completing_out_of_order_never_leave_a_hole_behind_the_watermark() {

@@ -1,31 +1,24 @@
 //! Leading: seal late, write, sync, publish, recycle, hand on.
 
-use std::io::IoSlice;
-
 use super::direct::DirectFrame;
-use super::pipeline::{Flight, Held, Pipeline};
+use super::pipeline::Pipeline;
+use super::submit::Halt;
 use super::waiters::Need;
 use crate::error::Error;
-use crate::format::{file_header, frame};
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
-use crate::segment::place::Place;
-use crate::segment::{Duty, START, Sealed};
-use crate::shared::{ReadFile, Shared};
-use crate::sink::{SegmentSink, SinkError, SinkOp, Submitted, Write};
+use crate::segment::Duty;
+use crate::shared::Shared;
+use crate::sink::{SegmentSink, SinkError, SinkOp};
 use crate::sync::{Ordering, lock};
-
-/// Padding behind a frame that is not in segment memory; frames are aligned to 64 KiB at most.
-static ZEROS: [u8; 65536] = [0; 65536];
 
 /// Where driving ended.
 #[derive(Debug)]
 pub(super) enum Step {
     /// The need is met.
     Satisfied,
-    /// Nothing can be done until a segment is handed over or, with a number, until the owner of
-    /// the frame behind that segment writes it.
-    Blocked(Option<u64>),
+    /// Nothing can be done until a segment is handed over, or the owner of a direct frame writes it.
+    Blocked(Halt),
     /// Something failed without harm; the need is not met.
     Refused(Error),
     /// The log is poisoned.
@@ -35,7 +28,7 @@ pub(super) enum Step {
 /// The lead: whoever holds it has the pipeline. Dropping it in a panic poisons the log, since a
 /// sink that panicked has left its writes in an unknown state.
 pub(super) struct Lead<'a, S: SegmentSink, P: Probe> {
-    shared: &'a Shared<S, P>,
+    pub(super) shared: &'a Shared<S, P>,
     pipeline: Option<Box<Pipeline>>,
 }
 
@@ -51,18 +44,6 @@ impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
                 offset: None,
                 source: std::io::Error::other("a panic while flushing"),
             });
-        }
-    }
-}
-
-/// Ends the process if it is dropped in a panic: a write still in flight may read bytes of a stack
-/// that is about to unwind.
-struct AbortOnUnwind;
-
-impl Drop for AbortOnUnwind {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
         }
     }
 }
@@ -125,9 +106,9 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         }
 
         // A refusal (disk full) waits until what is written already has served whom it can.
-        let (stuck_behind, refusal) = match self.submit_ready(direct) {
-            Ok(stuck_behind) => (stuck_behind, None),
-            Err(Failure::Harmless(source)) => (None, Some(source)),
+        let (halt, refusal) = match self.submit_ready(direct) {
+            Ok(halt) => (halt, None),
+            Err(Failure::Harmless(source)) => (Halt::Incomplete, Some(source)),
             Err(fatal) => return Err(fatal),
         };
         self.reap()?;
@@ -136,7 +117,10 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         if let Some(written) = written {
             shared.publish(written, shared.durable());
         }
+        // One sync for all that is complete: not while there is more to submit.
+        let gathered = halt != Halt::Depth || shared.written() >= durable_goal;
         if self.pipeline().in_flight.is_empty()
+            && gathered
             && durable_goal > shared.durable()
             && shared.written() > shared.durable()
         {
@@ -153,251 +137,13 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         }
         match refusal {
             Some(source) => Err(Failure::Harmless(source)),
-            None => Ok(Some(Step::Blocked(stuck_behind))),
+            None => Ok(Some(Step::Blocked(halt))),
         }
     }
 
     #[expect(clippy::expect_used, reason = "present throughout `drive`, the only caller's caller")]
-    fn pipeline(&mut self) -> &mut Pipeline {
+    pub(super) fn pipeline(&mut self) -> &mut Pipeline {
         self.pipeline.as_mut().expect("the lead holds the pipeline")
-    }
-
-    /// Submits what is complete, in stream order, as deep as allowed. Returns the segment behind
-    /// which a direct frame of somebody else is due.
-    fn submit_ready(&mut self, direct: Option<&DirectFrame<'_>>) -> Result<Option<u64>, Failure> {
-        loop {
-            let depth = self.shared.depth;
-            let pipeline = self.pipeline();
-            if pipeline.in_flight.len() >= depth {
-                return Ok(None);
-            }
-            if let Some(sealed) = pipeline.awaiting_direct {
-                let sequence = sealed.sequence;
-                match direct {
-                    Some(frame) if frame.claim.sequence == sequence => self.submit_direct(frame)?,
-                    _ if self.is_abandoned(sequence) => self.submit_void(&sealed)?,
-                    _ => return Ok(Some(sequence)),
-                }
-                let pipeline = self.pipeline();
-                pipeline.awaiting_direct = None;
-                pipeline.next += 1;
-                continue;
-            }
-            let next = pipeline.next;
-            let Some(sealed) = self.shared.ring.sealed(next) else { return Ok(None) };
-            self.submit_segment(&sealed)?;
-            let pipeline = self.pipeline();
-            if sealed.direct > 0 {
-                pipeline.awaiting_direct = Some(sealed);
-            } else {
-                pipeline.next += 1;
-            }
-        }
-    }
-
-    /// Submits a complete segment's frame; an empty segment passes through without one.
-    fn submit_segment(&mut self, sealed: &Sealed) -> Result<(), Failure> {
-        let shared = self.shared;
-        let (base, align) = (sealed.place.base, shared.ring.layout().align);
-        let empty = sealed.len <= START;
-        let next = if empty { base } else { base.advance(sealed.len).align_up(align) };
-        let held = Some(Held { sequence: sealed.sequence, slot: sealed.slot, base, end: next });
-        if empty {
-            self.pass(next, held);
-            return Ok(());
-        }
-        let file_header = self.open_file(sealed.place, sealed.salt)?;
-        let header = self.frame_header(frame::Kind::Data, base, sealed.len, sealed.salt);
-        let padded = (next.get() - base.get()) as usize;
-        #[expect(unsafe_code, reason = "the one place that reads a whole segment")]
-        // SAFETY: the segment is complete and this thread leads, holding the pipeline; it is
-        // submitted once per life, since `next` moves on, and `padded` is at most the capacity,
-        // a multiple of every alignment.
-        let bytes = unsafe { shared.ring.buffer(sealed.slot).complete(padded) };
-        bytes[..frame::HEADER_LEN].copy_from_slice(&header.encode());
-        bytes[sealed.len as usize..].fill(0);
-        self.submit(sealed.place, next, held, file_header, &[IoSlice::new(bytes)])
-    }
-
-    /// Submits the caller's own frame and waits for it, whatever the depth.
-    fn submit_direct(&mut self, frame: &DirectFrame<'_>) -> Result<(), Failure> {
-        let align = self.shared.ring.layout().align;
-        let place = frame.claim.place;
-        let next = frame.end().align_up(align);
-        let file_header = self.open_file(place, frame.claim.salt)?;
-        let header =
-            self.frame_header(frame.kind, place.base, frame.len, frame.claim.salt).encode();
-        let mut parts = vec![IoSlice::new(&header)];
-        parts.extend(frame.parts());
-        parts.push(IoSlice::new(&ZEROS[..(next.get() - frame.end().get()) as usize]));
-        self.submit_waiting(place, next, file_header, &parts)
-    }
-
-    /// Submits bytes that are on somebody's stack, and waits until they are written.
-    fn submit_waiting(
-        &mut self,
-        place: Place,
-        next: Lsn,
-        file_header: Option<Box<[u8; file_header::BLOCK_LEN]>>,
-        parts: &[IoSlice<'_>],
-    ) -> Result<(), Failure> {
-        self.submit(place, next, None, file_header, parts)?;
-        let _guard = AbortOnUnwind;
-        while !self.pipeline().in_flight.iter().all(|flight| flight.done) {
-            if let Err(failure) = self.reap() {
-                self.drain();
-                return Err(failure);
-            }
-        }
-        Ok(())
-    }
-
-    fn is_abandoned(&mut self, sequence: u64) -> bool {
-        // Remembered, since writing the void frame may be refused, too.
-        let abandoned = lock(&self.shared.desk).take_abandoned(sequence);
-        let pipeline = self.pipeline();
-        pipeline.abandoned |= abandoned;
-        pipeline.abandoned
-    }
-
-    /// Fills the range of a direct frame that its owner gave up: with a void frame if the file
-    /// goes on behind it, with nothing if the next segment opens another.
-    fn submit_void(&mut self, sealed: &Sealed) -> Result<(), Failure> {
-        let layout = self.shared.ring.layout();
-        let rotation = layout.rotate(sealed.place, sealed.len, sealed.direct);
-        let next = rotation.next;
-        match rotation.direct {
-            Some(place) if place.file == next.file => {
-                let salt = self.shared.ring.salt(place.file);
-                let file_header = self.open_file(place, salt)?;
-                let header = self.frame_header(frame::Kind::Void, place.base, sealed.direct, salt);
-                let header = header.encode();
-                let padding = header.len().next_multiple_of(layout.align as usize) - header.len();
-                let parts = [IoSlice::new(&header), IoSlice::new(&ZEROS[..padding])];
-                self.submit_waiting(place, next.base, file_header, &parts)?;
-            }
-            _ => self.pass(next.base, None),
-        }
-        self.pipeline().abandoned = false;
-        Ok(())
-    }
-
-    /// Lets a range pass through in order for which nothing is written.
-    fn pass(&mut self, next: Lsn, held: Option<Held>) {
-        let pipeline = self.pipeline();
-        let ticket = pipeline.ticket();
-        let flight = Flight { ticket, next, done: true, held, _file_header: None };
-        pipeline.in_flight.push_back(flight);
-    }
-
-    /// Makes sure that the file of `place` exists; returns its header if it is still to be
-    /// written, with its first frame.
-    fn open_file(
-        &mut self,
-        place: Place,
-        salt: u64,
-    ) -> Result<Option<Box<[u8; file_header::BLOCK_LEN]>>, Failure> {
-        let shared = self.shared;
-        if place.file == self.pipeline().file.sequence {
-            return Ok(None);
-        }
-        shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
-        let durable = shared.durable();
-        let pipeline = self.pipeline();
-        let header = pipeline.header_of(place, salt, durable);
-        let end = pipeline.end;
-        pipeline.file = header;
-        pipeline.prepare = true;
-        shared.add_file(header, end);
-        Ok(Some(header.encode()))
-    }
-
-    /// The header of the next frame, which becomes the last.
-    fn frame_header(&mut self, kind: frame::Kind, lsn: Lsn, len: u64, salt: u64) -> frame::Header {
-        let durable = self.shared.durable();
-        let pipeline = self.pipeline();
-        let header = frame::Header { kind, lsn, len, durable, prev: pipeline.link, salt };
-        pipeline.link = header.link();
-        pipeline.end = header.end();
-        header
-    }
-
-    /// Submits one frame.
-    fn submit(
-        &mut self,
-        place: Place,
-        next: Lsn,
-        held: Option<Held>,
-        file_header: Option<Box<[u8; file_header::BLOCK_LEN]>>,
-        frame: &[IoSlice<'_>],
-    ) -> Result<(), Failure> {
-        let shared = self.shared;
-        let mut parts = Vec::with_capacity(frame.len() + 1);
-        let mut offset = place.offset();
-        if let Some(block) = &file_header {
-            offset -= file_header::BLOCK_LEN as u64;
-            parts.push(IoSlice::new(&block[..]));
-        }
-        parts.extend_from_slice(frame);
-        let pipeline = self.pipeline();
-        let ticket = pipeline.ticket();
-        let write = Write { ticket, file: place.file, offset, parts: &parts };
-        let bytes = write.len() as u64;
-        shared.ring.probe().event(Event::Write { lsn: place.base, len: bytes });
-        #[expect(unsafe_code, reason = "the one place that submits")]
-        // SAFETY: if the write stays in flight, its bytes stay valid and unchanged until it is
-        // reaped: a segment's memory is not touched before its `Flight` is done and recycled, and
-        // lives in `Shared` next to the sink; the file header's block moves into the `Flight`
-        // without moving its heap bytes; bytes on a stack come through `submit_waiting`, which does
-        // not let that stack go before, not even in a panic.
-        let submitted = unsafe { shared.sink.submit(&write) };
-        let done = match submitted {
-            Submitted::Done(result) => {
-                result.map_err(Failure::Fatal)?;
-                true
-            }
-            Submitted::Pending => false,
-        };
-        // Relaxed: counters order nothing.
-        shared.counters.frames.fetch_add(1, Ordering::Relaxed);
-        shared.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let flight = Flight { ticket, next, done, held, _file_header: file_header };
-        self.pipeline().in_flight.push_back(flight);
-        Ok(())
-    }
-
-    /// Collects finished writes, and waits for one if the oldest is not done.
-    fn reap(&mut self) -> Result<(), Failure> {
-        if self.pipeline().in_flight.iter().all(|flight| flight.done) {
-            return Ok(());
-        }
-        let wait = self.pipeline().in_flight.front().is_some_and(|flight| !flight.done);
-        let mut done = Vec::new();
-        self.shared.sink.reap(wait, &mut done);
-        let mut failed = None;
-        for completion in done {
-            match completion.result {
-                Ok(()) => self.pipeline().complete(completion.ticket),
-                Err(cause) => {
-                    // It is over, too: the sink has let go of its bytes.
-                    self.pipeline().in_flight.retain(|f| f.ticket != completion.ticket);
-                    failed = failed.or(Some(cause));
-                }
-            }
-        }
-        failed.map_or(Ok(()), |cause| Err(Failure::Fatal(cause)))
-    }
-
-    /// Waits for every write in flight, whatever becomes of it: the log is being poisoned.
-    fn drain(&mut self) {
-        while self.pipeline().in_flight.iter().any(|flight| !flight.done) {
-            let mut done = Vec::new();
-            self.shared.sink.reap(true, &mut done);
-            for completion in done {
-                self.pipeline().complete(completion.ticket);
-            }
-        }
-        self.pipeline().in_flight.clear();
     }
 
     /// Makes everything written durable and says so.
@@ -433,7 +179,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
 }
 
 /// How a step of the sink failed.
-enum Failure {
+pub(super) enum Failure {
     /// Nothing was lost; it can be tried again.
     Harmless(SinkError),
     /// Data may be lost: poison.
@@ -444,14 +190,5 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     fn wake_satisfied(&self) {
         let woken = lock(&self.desk).waiters.take_satisfied(self.progress());
         self.wake(woken);
-    }
-
-    /// Tells readers of a new file, which starts where the last one ends.
-    fn add_file(&self, header: file_header::FileHeader, end: Lsn) {
-        let mut files = self.files.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(last) = files.last_mut() {
-            last.end = Some(end);
-        }
-        files.push(ReadFile { header, end: None });
     }
 }

@@ -21,6 +21,7 @@ mod desk;
 mod direct;
 mod drive;
 mod pipeline;
+mod submit;
 mod wait;
 mod waiters;
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::desk::{Desk, Turn};
 use super::direct::DirectFrame;
 use super::drive::{Lead, Step};
+use super::submit::Halt;
 use super::waiters::{Need, Ticket};
 use crate::error::Error;
 use crate::probe::Probe;
@@ -57,8 +58,8 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
                 let step = lead.drive(Some(need), direct);
                 let Some(back) = lead.into_pipeline() else { break };
                 match step {
-                    Step::Blocked(behind) => {
-                        match self.step_down(back, behind, Some((need, parker.waker()))) {
+                    Step::Blocked(halt) => {
+                        match self.step_down(back, halt, Some((need, parker.waker()))) {
                             Ok(registered) => {
                                 ticket = registered;
                                 parker.park();
@@ -126,7 +127,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     fn step_down(
         &self,
         pipeline: Box<super::Pipeline>,
-        behind: Option<u64>,
+        halt: Halt,
         waiter: Option<(Need, &Waker)>,
     ) -> Result<Option<Ticket>, Box<super::Pipeline>> {
         let mut desk = lock(&self.desk);
@@ -136,7 +137,10 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         desk.pipeline = Some(pipeline);
         let ticket = waiter.map(|(need, waker)| desk.register(need, waker));
         // Its owner is registered, or about to look for the pipeline and find it.
-        let owner = behind.and_then(|sequence| desk.waiters.take_direct(sequence));
+        let owner = match halt {
+            Halt::Direct(sequence) => desk.waiters.take_direct(sequence),
+            Halt::Depth | Halt::Incomplete => None,
+        };
         drop(desk);
         self.wake(owner.into_iter().collect());
         Ok(ticket)
@@ -341,7 +345,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             let step = lead.drive(None, None);
             let Some(back) = lead.into_pipeline() else { return };
             match step {
-                Step::Blocked(behind) => match self.step_down(back, behind, None) {
+                Step::Blocked(halt) => match self.step_down(back, halt, None) {
                     Ok(_) => return,
                     Err(again) => pipeline = again,
                 },
