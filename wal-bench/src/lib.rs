@@ -1,0 +1,28 @@
+//! Workloads and measuring for the benches of the log.
+//!
+//! Absolute figures of a shared or virtual machine drift by a factor of two within minutes, so
+//! every table here comes from one interleaved run: the variants take turns in short rounds, and
+//! what is quoted is the median of the ratios within the rounds. See the README for the method.
+
+pub mod baseline;
+pub mod experiments;
+pub mod floor;
+pub mod log;
+pub mod machine;
+pub mod measure;
+pub mod null;
+#[cfg(unix)]
+pub mod raw;
+pub mod rounds;
+pub mod settings;
+pub mod threads;
+
+pub use baseline::MutexRing;
+pub use floor::Floor;
+pub use log::{Durable, Log, Writer};
+pub use measure::{Span, fixed, window};
+pub use null::NullSink;
+#[cfg(unix)]
+pub use raw::RawFiles;
+pub use rounds::{Outcome, Variant, interleave, ratio};
+pub use settings::Settings;

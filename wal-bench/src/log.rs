@@ -1,0 +1,78 @@
+//! What a bench appends to, whatever it is.
+
+use wal_core::{SegmentSink, Wal};
+
+/// Something that many threads append records to.
+pub trait Log: Sync {
+    /// One thread's access.
+    type Writer<'a>: Writer
+    where
+        Self: 'a;
+
+    /// The access of thread `thread`, made before the clock starts.
+    fn writer(&self, thread: usize) -> Self::Writer<'_>;
+
+    /// Syncs done so far, for logs that count them.
+    fn syncs(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// One thread's access to a [`Log`].
+pub trait Writer {
+    /// Appends one record; a failure ends the bench.
+    ///
+    /// # Panics
+    ///
+    /// If the record cannot be appended.
+    fn append(&mut self, payload: &[u8]);
+}
+
+impl<S: SegmentSink> Log for Wal<S> {
+    type Writer<'a> = &'a Self;
+
+    fn writer(&self, _: usize) -> &Self {
+        self
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        Some(self.stats().syncs)
+    }
+}
+
+impl<S: SegmentSink> Writer for &Wal<S> {
+    #[inline]
+    fn append(&mut self, payload: &[u8]) {
+        if let Err(error) = Wal::append(self, payload) {
+            fail(&error);
+        }
+    }
+}
+
+/// A log of which every append is durable when it returns.
+pub struct Durable<S: SegmentSink>(pub Wal<S>);
+
+impl<S: SegmentSink> Log for Durable<S> {
+    type Writer<'a> = &'a Self;
+
+    fn writer(&self, _: usize) -> &Self {
+        self
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        self.0.syncs()
+    }
+}
+
+impl<S: SegmentSink> Writer for &Durable<S> {
+    fn append(&mut self, payload: &[u8]) {
+        if let Err(error) = self.0.append_and_sync(payload) {
+            fail(&error);
+        }
+    }
+}
+
+#[cold]
+pub(crate) fn fail(error: &dyn std::error::Error) -> ! {
+    panic!("the bench cannot go on: {error}");
+}

@@ -1,0 +1,190 @@
+//! One measurement: threads that append to a log for a while.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::log::{Log, Writer};
+use crate::threads::{cores, run_delay, team};
+
+/// Records between two looks at the stop flag.
+const BURST: u64 = 64;
+
+/// What a measurement found.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Records appended by all threads.
+    pub records: u64,
+    /// From the first thread's start to the last one's end.
+    pub wall: Duration,
+    /// Whether every thread had a core for itself throughout: `false` means that somebody else's
+    /// work is in the figure. Always `true` with more threads than cores.
+    pub quiet: bool,
+    /// Times of sampled appends in nanoseconds, the clock's own cost included.
+    pub times: Histogram<u64>,
+    /// Syncs done meanwhile, for logs that count them.
+    pub syncs: Option<u64>,
+}
+
+impl Span {
+    /// Wall nanoseconds per record.
+    #[must_use]
+    pub fn ns_per_record(&self) -> f64 {
+        self.wall.as_nanos() as f64 / self.records.max(1) as f64
+    }
+}
+
+/// How often to time a single append.
+#[derive(Clone, Copy, Debug)]
+pub enum Sampling {
+    /// Never.
+    Off,
+    /// Each append whose number is a multiple of this, at most [`BURST`] apart.
+    Every(u64),
+}
+
+struct Shift {
+    records: u64,
+    start: Instant,
+    end: Instant,
+    delay: Option<u64>,
+    times: Option<Histogram<u64>>,
+}
+
+/// An empty histogram of nanoseconds, up to a minute, exact to three digits.
+///
+/// # Panics
+///
+/// Never: the bounds are valid.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(1, 60_000_000_000, 3) {
+        Ok(histogram) => histogram,
+        Err(error) => crate::log::fail(&error),
+    }
+}
+
+/// Appends records of `len` bytes from `threads` threads for about `time`.
+pub fn window<L: Log>(
+    log: &L,
+    threads: usize,
+    len: usize,
+    time: Duration,
+    sampling: Sampling,
+) -> Span {
+    let stop = AtomicBool::new(false);
+    let payload = vec![0x5a; len];
+    let clock = quanta::Clock::new();
+    let syncs = log.syncs();
+    let shifts = team(
+        threads,
+        |thread, line| {
+            let mut writer = log.writer(thread);
+            let mut times = match sampling {
+                Sampling::Off => None,
+                Sampling::Every(_) => Some(histogram()),
+            };
+            let mut records = 0;
+            let delay = run_delay();
+            line.wait();
+            let start = Instant::now();
+            // Relaxed: only a signal to stop.
+            while !stop.load(Ordering::Relaxed) {
+                match (sampling, &mut times) {
+                    (Sampling::Every(every), Some(times)) => {
+                        let before = clock.raw();
+                        writer.append(black_box(&payload));
+                        let after = clock.raw();
+                        times.saturating_record(clock.delta_as_nanos(before, after));
+                        for _ in 1..every {
+                            writer.append(black_box(&payload));
+                        }
+                        records += every;
+                    }
+                    _ => {
+                        for _ in 0..BURST {
+                            writer.append(black_box(&payload));
+                        }
+                        records += BURST;
+                    }
+                }
+            }
+            Shift { records, start, end: Instant::now(), delay: waited(delay), times }
+        },
+        || {
+            std::thread::sleep(time);
+            stop.store(true, Ordering::Relaxed);
+        },
+    );
+    let syncs = log.syncs().zip(syncs).map(|(after, before)| after - before);
+    Span { syncs, ..sum(shifts, threads) }
+}
+
+/// Appends `records` records of `len` bytes, shared out among `threads` threads.
+pub fn fixed<L: Log>(log: &L, threads: usize, len: usize, records: u64) -> Span {
+    let payload = vec![0x5a; len];
+    let shifts = team(
+        threads,
+        |thread, line| {
+            let mut writer = log.writer(thread);
+            let (share, rest) = (records / threads as u64, records % threads as u64);
+            let records = share + u64::from((thread as u64) < rest);
+            let delay = run_delay();
+            line.wait();
+            let start = Instant::now();
+            for _ in 0..records {
+                writer.append(black_box(&payload));
+            }
+            Shift { records, start, end: Instant::now(), delay: waited(delay), times: None }
+        },
+        || (),
+    );
+    sum(shifts, threads)
+}
+
+fn waited(before: Option<u64>) -> Option<u64> {
+    run_delay().zip(before).map(|(after, before)| after - before)
+}
+
+fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
+    let mut times = histogram();
+    let (mut records, mut delay) = (0, 0);
+    let (mut start, mut end) = (None::<Instant>, None::<Instant>);
+    for shift in shifts {
+        records += shift.records;
+        delay = delay.max(shift.delay.unwrap_or(0));
+        start = Some(start.map_or(shift.start, |first| first.min(shift.start)));
+        end = end.max(Some(shift.end));
+        if let Some(Err(error)) = shift.times.map(|more| times.add(more)) {
+            crate::log::fail(&error);
+        }
+    }
+    let wall = end.zip(start).map_or(Duration::ZERO, |(end, start)| end - start);
+    // Half a percent: less than the rounds differ by anyway.
+    let quiet = threads > cores() || u128::from(delay) * 200 <= wall.as_nanos();
+    Span { records, wall, quiet, times, syncs: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Floor, NullSink};
+
+    #[test]
+    fn a_fixed_number_of_records_is_appended_whatever_the_threads() {
+        let wal = NullSink::wal(4096, 2);
+        let before = wal.next_lsn();
+        assert_eq!(fixed(&wal, 3, 100, 1000).records, 1000);
+        assert!(wal.next_lsn() > before.advance(1000 * 108));
+    }
+
+    #[test]
+    fn a_window_counts_and_times_what_it_appends() {
+        let time = Duration::from_millis(2);
+        let span = window(&Floor::new(2, 1 << 16), 2, 100, time, Sampling::Every(8));
+        assert!(span.wall >= time && span.records > 0);
+        assert_eq!(span.times.len() * 8, span.records);
+    }
+}

@@ -1,0 +1,48 @@
+//! What the environment says about how long and where to measure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a run, from the environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `WAL_BENCH_SCALE`: factor on the number of rounds, 1 by default.
+    pub scale: usize,
+    /// `WAL_BENCH_DIR`: where benches that write files make their directory.
+    pub dir: PathBuf,
+    /// Started by `cargo test` and not by `cargo bench`: one tiny round of everything.
+    pub smoke: bool,
+    part: Option<String>,
+}
+
+impl Settings {
+    /// Reads the environment; `dir` is used if it names no directory.
+    #[must_use]
+    pub fn from_env(dir: &str) -> Self {
+        let scale = std::env::var("WAL_BENCH_SCALE").ok();
+        Self {
+            scale: scale.and_then(|scale| scale.parse().ok()).unwrap_or(1).max(1),
+            dir: std::env::var_os("WAL_BENCH_DIR").map_or_else(|| PathBuf::from(dir), Into::into),
+            smoke: !std::env::args().any(|arg| arg == "--bench"),
+            part: std::env::var("WAL_BENCH_PART").ok(),
+        }
+    }
+
+    /// Whether to run the part `name` of a bench: `WAL_BENCH_PART` names one, or all run.
+    #[must_use]
+    pub fn runs(&self, name: &str) -> bool {
+        self.part.as_deref().is_none_or(|part| part == name)
+    }
+
+    /// `rounds` scaled, or 1 when smoking.
+    #[must_use]
+    pub const fn rounds(&self, rounds: usize) -> usize {
+        if self.smoke { 1 } else { rounds * self.scale }
+    }
+
+    /// A window of `ms` milliseconds, or 1 when smoking.
+    #[must_use]
+    pub const fn window(&self, ms: u64) -> Duration {
+        Duration::from_millis(if self.smoke { 1 } else { ms })
+    }
+}
