@@ -24,7 +24,7 @@ fn main() {
             .warm_up_time(Duration::from_millis(100))
             .measurement_time(Duration::from_millis(300 * settings.scale as u64))
             .configure_from_args();
-        criterion_groups(&mut criterion);
+        criterion_groups(&mut criterion, &settings);
         criterion.final_summary();
     }
     if settings.runs("ratios") {
@@ -35,10 +35,10 @@ fn main() {
     }
 }
 
-fn criterion_groups(criterion: &mut Criterion) {
-    for threads in THREADS {
+fn criterion_groups(criterion: &mut Criterion, settings: &Settings) {
+    for threads in settings.threads(&THREADS) {
         let mut group = criterion.benchmark_group(format!("append/{threads} threads"));
-        for size in SIZES {
+        for size in settings.bytes(&SIZES) {
             group.throughput(Throughput::Bytes(size as u64));
             let mut bench = |name: &str, run: &dyn Fn(u64) -> Duration| {
                 group.bench_function(BenchmarkId::new(name, size), |b| b.iter_custom(run));
@@ -58,8 +58,8 @@ fn criterion_groups(criterion: &mut Criterion) {
 fn ratios(settings: &Settings) {
     println!("\nwall ns per record over all threads, medians of interleaved rounds");
     println!("threads  bytes    floor      wal    mutex  wal/floor  wal/mutex  quiet rounds");
-    for threads in THREADS {
-        for size in SIZES {
+    for threads in settings.threads(&THREADS) {
+        for size in settings.bytes(&SIZES) {
             let outcomes = compare(threads, size, Sampling::Off, settings, 31, 6);
             let [floor, wal, mutex] = &outcomes;
             println!(
@@ -80,7 +80,7 @@ fn ratios(settings: &Settings) {
 fn latency(settings: &Settings) {
     println!("\nns per append of 100 bytes as its thread sees it, 1 in 16 timed, clock included");
     println!("threads  variant      mean      p50      p99    p99.9        max");
-    for threads in THREADS {
+    for threads in settings.threads(&THREADS) {
         for outcome in compare(threads, 100, Sampling::Every(16), settings, 3, 200) {
             let Ok(times) = outcome.times() else { return };
             println!(

@@ -20,8 +20,8 @@ fn main() -> Result<(), Failure> {
     println!(
         "threads  bytes       raw       wal  wal/raw  records/sync  raw p50/p99.9  wal p50/p99.9"
     );
-    for bytes in [100, 4096] {
-        for threads in [1, 2, 8, 32] {
+    for bytes in settings.bytes(&[100, 4096]) {
+        for threads in settings.threads(&[1, 2, 8, 32]) {
             let [raw, wal] = compare(&settings, threads, bytes)?;
             println!(
                 "{threads:>7} {bytes:>6} {:>9.0} {:>9.0} {:>8.2} {:>13.1} {:>14} {:>14}",

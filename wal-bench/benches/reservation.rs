@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wal_bench::experiments::{Counter, LOOK, NO_LOOK, PREFETCH, Packed, ProtoRing, Tagged};
+use wal_bench::experiments::{
+    Counter, LOOK, NO_LOOK, PREFETCH, Packed, ProtoRing, Striped, Tagged,
+};
 use wal_bench::measure::Sampling;
 use wal_bench::{
     Floor, Log, MutexRing, NullSink, Outcome, Settings, Variant, interleave, machine, ratio, window,
@@ -20,7 +22,7 @@ fn main() {
     );
     println!("mean, p99.9: ns per append as its thread sees it, 1 in 16 timed, clock included");
     println!("threads  variant                wall  /floor      mean    p99.9  quiet rounds");
-    for threads in [1, 2, 8, 64] {
+    for threads in settings.threads(&[1, 2, 8, 64]) {
         let walls = compare(threads, Sampling::Off, settings.window(6), settings.rounds(31));
         let timed = compare(threads, Sampling::Every(16), settings.window(60), settings.rounds(5));
         for (outcome, timed) in walls.iter().zip(&timed) {
@@ -48,6 +50,7 @@ fn compare(threads: usize, sampling: Sampling, time: Duration, rounds: usize) ->
     let counter_look = ProtoRing::<Counter<LOOK>>::new(SEGMENT, SEGMENTS);
     let counter_prefetch = ProtoRing::<Counter<PREFETCH>>::new(SEGMENT, SEGMENTS);
     let packed = ProtoRing::<Packed>::new(SEGMENT, SEGMENTS);
+    let striped = ProtoRing::<Striped>::new(SEGMENT, SEGMENTS);
     let tagged = ProtoRing::<Tagged<false>>::new(SEGMENT, SEGMENTS);
     let tagged_fence = ProtoRing::<Tagged<true>>::new(SEGMENT, SEGMENTS);
     let what = (threads, time, sampling);
@@ -59,6 +62,7 @@ fn compare(threads: usize, sampling: Sampling, time: Duration, rounds: usize) ->
         variant("counter, look", &counter_look, what),
         variant("counter, prefetch", &counter_prefetch, what),
         variant("packed", &packed, what),
+        variant("striped", &striped, what),
         variant("tagged, no hand-over", &tagged, what),
         variant("tagged, fence", &tagged_fence, what),
     ];

@@ -41,7 +41,8 @@ impl Span {
 pub enum Sampling {
     /// Never.
     Off,
-    /// Each append whose number is a multiple of this, at most [`BURST`] apart.
+    /// One in so many on average, at random gaps: at regular ones, the records that end a segment
+    /// would be met too often or never.
     Every(u64),
 }
 
@@ -51,6 +52,20 @@ struct Shift {
     end: Instant,
     delay: Option<u64>,
     times: Option<Histogram<u64>>,
+}
+
+/// Pseudo-random numbers (splitmix64).
+struct Gaps(u64);
+
+impl Gaps {
+    /// A number below `bound`, which is above zero.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % bound
+    }
 }
 
 /// An empty histogram of nanoseconds, up to a minute, exact to three digits.
@@ -87,21 +102,22 @@ pub fn window<L: Log>(
                 Sampling::Every(_) => Some(histogram()),
             };
             let mut records = 0;
+            let mut gaps = Gaps(thread as u64 + 1);
             let delay = run_delay();
             line.wait();
             let start = Instant::now();
-            // Relaxed: only a signal to stop.
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 match (sampling, &mut times) {
                     (Sampling::Every(every), Some(times)) => {
                         let before = clock.raw();
                         writer.append(black_box(&payload));
                         let after = clock.raw();
                         times.saturating_record(clock.delta_as_nanos(before, after));
-                        for _ in 1..every {
+                        let gap = gaps.below(2 * every - 1);
+                        for _ in 0..gap {
                             writer.append(black_box(&payload));
                         }
-                        records += every;
+                        records += 1 + gap;
                     }
                     _ => {
                         for _ in 0..BURST {
@@ -109,6 +125,10 @@ pub fn window<L: Log>(
                         }
                         records += BURST;
                     }
+                }
+                // Relaxed: only a signal to stop.
+                if stop.load(Ordering::Relaxed) {
+                    break;
                 }
             }
             Shift { records, start, end: Instant::now(), delay: waited(delay), times }
@@ -162,8 +182,9 @@ fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
         }
     }
     let wall = end.zip(start).map_or(Duration::ZERO, |(end, start)| end - start);
-    // Half a percent: less than the rounds differ by anyway.
-    let quiet = threads > cores() || u128::from(delay) * 200 <= wall.as_nanos();
+    // Two percent: less than undisturbed rounds differ by, and more than it costs a worker that the
+    // one who says stop runs on its core.
+    let quiet = threads > cores() || u128::from(delay) * 50 <= wall.as_nanos();
     Span { records, wall, quiet, times, syncs: None }
 }
 
@@ -184,7 +205,8 @@ mod tests {
     fn a_window_counts_and_times_what_it_appends() {
         let time = Duration::from_millis(2);
         let span = window(&Floor::new(2, 1 << 16), 2, 100, time, Sampling::Every(8));
-        assert!(span.wall >= time && span.records > 0);
-        assert_eq!(span.times.len() * 8, span.records);
+        assert!(span.records > 0 && span.wall > Duration::ZERO);
+        let gap = span.records as f64 / span.times.len() as f64;
+        assert!(span.times.len() < 100 || (6.0..10.0).contains(&gap), "{gap}");
     }
 }

@@ -13,6 +13,8 @@ pub struct Settings {
     /// Started by `cargo test` and not by `cargo bench`: one tiny round of everything.
     pub smoke: bool,
     part: Option<String>,
+    threads: Vec<usize>,
+    bytes: Vec<usize>,
 }
 
 impl Settings {
@@ -25,6 +27,8 @@ impl Settings {
             dir: std::env::var_os("WAL_BENCH_DIR").map_or_else(|| PathBuf::from(dir), Into::into),
             smoke: !std::env::args().any(|arg| arg == "--bench"),
             part: std::env::var("WAL_BENCH_PART").ok(),
+            threads: numbers("WAL_BENCH_THREADS"),
+            bytes: numbers("WAL_BENCH_BYTES"),
         }
     }
 
@@ -32,6 +36,18 @@ impl Settings {
     #[must_use]
     pub fn runs(&self, name: &str) -> bool {
         self.part.as_deref().is_none_or(|part| part == name)
+    }
+
+    /// Those of `all` thread counts that `WAL_BENCH_THREADS` lists, or all.
+    #[must_use]
+    pub fn threads(&self, all: &[usize]) -> Vec<usize> {
+        pick(all, &self.threads)
+    }
+
+    /// Those of `all` record sizes that `WAL_BENCH_BYTES` lists, or all.
+    #[must_use]
+    pub fn bytes(&self, all: &[usize]) -> Vec<usize> {
+        pick(all, &self.bytes)
     }
 
     /// `rounds` scaled, or 1 when smoking.
@@ -45,4 +61,15 @@ impl Settings {
     pub const fn window(&self, ms: u64) -> Duration {
         Duration::from_millis(if self.smoke { 1 } else { ms })
     }
+}
+
+/// The numbers, separated by commas, of an environment variable.
+fn numbers(name: &str) -> Vec<usize> {
+    let list = std::env::var(name).unwrap_or_default();
+    list.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+}
+
+fn pick(all: &[usize], wanted: &[usize]) -> Vec<usize> {
+    let wanted = |one: &&usize| wanted.is_empty() || wanted.contains(one);
+    all.iter().filter(wanted).copied().collect()
 }

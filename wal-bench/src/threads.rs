@@ -51,8 +51,8 @@ impl StartLine {
     /// Called by each thread of the team, once.
     pub fn wait(&self) {
         self.gather.wait();
-        // A barrier wakes its threads one by one, microseconds apart: spin for the rest. AcqRel is
-        // not needed: nothing is passed on.
+        // A barrier wakes its threads one by one, microseconds apart: spin for the rest. Relaxed:
+        // nothing is passed on.
         self.running.fetch_add(1, Ordering::Relaxed);
         let mut spins = 0u32;
         while self.running.load(Ordering::Relaxed) < self.threads {
@@ -66,8 +66,8 @@ impl StartLine {
     }
 }
 
-/// Runs `body` on `threads` pinned threads; `meanwhile` runs on the calling thread once they have
-/// gathered. Returns what they returned, in order.
+/// Runs `body` on `threads` pinned threads; `meanwhile` runs on the calling thread once they are
+/// all running. Returns what they returned, in order.
 ///
 /// # Panics
 ///
@@ -90,6 +90,9 @@ pub fn team<T: Send>(
             })
             .collect();
         line.gather.wait();
+        while line.running.load(Ordering::Relaxed) < threads {
+            thread::yield_now();
+        }
         meanwhile();
         handles.into_iter().map(join).collect()
     })

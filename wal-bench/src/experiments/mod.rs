@@ -7,11 +7,13 @@
 mod counter;
 mod packed;
 mod ring;
+mod striped;
 mod tagged;
 
 pub use counter::Counter;
 pub use packed::Packed;
 pub use ring::{ProtoRing, Reserved, Words};
+pub use striped::Striped;
 pub use tagged::Tagged;
 
 /// Reserve by addition without looking first.

@@ -203,7 +203,7 @@ impl<W: Words> Writer for &ProtoRing<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiments::{Counter, LOOK, NO_LOOK, PREFETCH, Packed, Tagged};
+    use crate::experiments::{Counter, LOOK, NO_LOOK, PREFETCH, Packed, Striped, Tagged};
 
     /// Fills a small ring from several threads and finds every record of each segment whole.
     fn keeps_records_whole<W: Words>() {
@@ -254,6 +254,11 @@ mod tests {
     #[test]
     fn packed() {
         keeps_records_whole::<Packed>();
+    }
+
+    #[test]
+    fn striped() {
+        keeps_records_whole::<Striped>();
     }
 
     #[test]
