@@ -4,16 +4,16 @@
 
 use std::hint::black_box;
 
-use wal_bench::{Log, NullSink, Writer};
+use wal_bench::NullSink;
 
-fn main() {
+fn main() -> Result<(), wal_core::Error> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>());
     let mut next = |default| args.next().and_then(Result::ok).unwrap_or(default);
     let (records, bytes) = (next(200_000), next(100));
     let wal = NullSink::wal(512 << 10, 8);
     let payload = vec![0x5a; bytes];
-    let mut writer = wal.writer(0);
     for _ in 0..records {
-        writer.append(black_box(&payload));
+        wal.append(black_box(&payload))?;
     }
+    Ok(())
 }
