@@ -1,9 +1,13 @@
 //! The tool `wal`, run as a user runs it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -82,7 +86,7 @@ fn wal(command: &str) -> Command {
 fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         // It may stop before it has read everything.
         scope.spawn(move || drop(stdin.write_all(input)));
         child.wait_with_output().unwrap()
@@ -316,17 +320,30 @@ fn interactive(place: &Place) -> Child {
     command.arg(place.log()).args(["--ack", "--file-size", "1048576"]).spawn().unwrap()
 }
 
+/// Lines as they come, so that a test can fail instead of waiting for one that never does.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let _ = send.send(line.unwrap());
+        }
+    });
+    receive
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
 #[test]
 fn an_acknowledged_record_is_in_the_log_while_append_still_runs_and_after_a_kill() {
     let place = Place::new();
     let mut child = interactive(&place);
     let mut stdin = child.stdin.take().unwrap();
-    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    let acks = lines_of(child.stdout.take().unwrap());
     let mut lsns = Vec::new();
     for line in ["first", "second"] {
         // Comes although the input stays open: nothing is held back.
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
-        lsns.push(acks.next().unwrap().unwrap());
+        lsns.push(acks.recv_timeout(PATIENCE).expect("no acknowledgement"));
         let cat = place.read("cat", &["--from", lsns.last().unwrap()]);
         assert_code(&cat, SUCCESS);
         assert_eq!(text(&cat.stdout), format!("{line}\n"));
@@ -360,8 +377,8 @@ fn a_second_append_is_told_that_the_log_is_in_use() {
     let mut child = interactive(&place);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"first\n").unwrap();
-    let mut acks = BufReader::new(child.stdout.take().unwrap());
-    acks.read_line(&mut String::new()).unwrap();
+    let acks = lines_of(child.stdout.take().unwrap());
+    acks.recv_timeout(PATIENCE).expect("no acknowledgement");
 
     let second = place.append(&[], b"refused\n");
     assert_code(&second, TROUBLE);
@@ -369,8 +386,6 @@ fn a_second_append_is_told_that_the_log_is_in_use() {
     assert!(said.contains("locked") && said.contains("then try again"), "{said}");
 
     drop(stdin);
-    let mut rest = String::new();
-    acks.read_to_string(&mut rest).unwrap();
     assert_code(&child.wait_with_output().unwrap(), SUCCESS);
     assert_eq!(place.read("cat", &[]).stdout, b"first\n");
 }
