@@ -45,14 +45,15 @@ impl Progress {
         self.bar.set_position(position);
     }
 
-    /// Changes the text beside the bar.
-    pub(crate) fn say(&self, text: String) {
+    /// Moves a bar over milliseconds to now, and changes the text beside it.
+    pub(crate) fn now(&self, text: impl FnOnce() -> String) {
         if !self.bar.is_hidden() {
-            self.bar.set_message(text);
+            self.bar.set_position(self.bar.elapsed().as_millis() as u64);
+            self.bar.set_message(text());
         }
     }
 
-    /// Prints `line` on standard output, above the bar.
+    /// Runs `print`, which writes a line on standard output, above the bar.
     pub(crate) fn above<R>(&self, print: impl FnOnce() -> R) -> R {
         self.bar.suspend(print)
     }

@@ -89,7 +89,6 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
     let (mut acknowledged, mut failed) = (0, None);
     for number in 1..=rounds {
         let now = started.elapsed();
-        progress.at(now.as_millis() as u64);
         let left = args.seconds.saturating_sub(now) / (rounds - number + 1);
         let tamper = args.tamper && number == rounds;
         let (round, survey) = demo.round(number, left, rounds, tamper, &mut random, &progress)?;

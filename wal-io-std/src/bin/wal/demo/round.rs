@@ -104,7 +104,7 @@ impl<'a> Demo<'a> {
         if tamper {
             tamper::damage(self.dir, &self.ledger)?;
         }
-        progress.say("recovering".into());
+        progress.now(|| "recovering".into());
         let (survey, recovery) = self.survey()?;
         let round = Round {
             number,

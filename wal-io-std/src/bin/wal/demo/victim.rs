@@ -178,7 +178,7 @@ impl Watch<'_> {
             if self.bytes >= plan.most_bytes || self.ready.is_some() && Instant::now() >= deadline {
                 return Ok(());
             }
-            progress.say(format!("{} records durable", self.ledger.durable_records()));
+            progress.now(|| format!("{} records durable", self.ledger.durable_records()));
         }
     }
 
