@@ -39,6 +39,23 @@ pub fn describe(dir: Option<&Path>) -> String {
     text
 }
 
+/// CPU time that everybody but this process has used since boot, in ticks of 10 ms over all cores;
+/// `None` where the system does not tell. The kernel's own threads count as somebody else.
+#[must_use]
+pub fn foreign_ticks() -> Option<u64> {
+    let all = first("/proc/stat");
+    // cpu user nice system idle iowait irq softirq
+    let all: Vec<u64> =
+        all.split_whitespace().skip(1).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let busy: u64 = all.get(..3)?.iter().sum();
+    let own = first("/proc/self/stat");
+    // Fields 14 and 15, counted behind the name, which may hold spaces.
+    let own = own.rsplit_once(')')?.1;
+    let own: Option<u64> =
+        own.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum();
+    Some(busy.saturating_sub(own?))
+}
+
 fn line(text: &mut String, name: &str, value: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name:>11}: {value}");
