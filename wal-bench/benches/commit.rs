@@ -65,7 +65,8 @@ fn open(dir: &Path) -> Result<Wal<FileSink>, Failure> {
 fn commits<L: Log>(log: &L, threads: usize, bytes: usize, time: Duration) -> Span {
     let before = machine::foreign_ticks();
     let span = window(log, threads, bytes, time, Sampling::Every(1));
-    let foreign = machine::foreign_ticks().zip(before).map_or(0, |(now, then)| now - then);
+    let foreign =
+        machine::foreign_ticks().zip(before).map_or(0, |(now, then)| now.saturating_sub(then));
     // Threads sleep in every commit, so a wait for a core is part of it. But where somebody else
     // computes, every wake-up, those inside the kernel included, waits for the scheduler's tick,
     // which is longer than a sync. The kernel's own work for the disk is less than a quarter core.
