@@ -54,8 +54,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// # Errors
     ///
-    /// [`Error::WouldBlock`] if no segment is free, or if the record is larger than a segment,
-    /// which always takes I/O; otherwise as for [`append`](Self::append).
+    /// [`Error::WouldBlock`] if no segment is free; [`Error::NeedsToWait`] if the record is larger
+    /// than a segment; otherwise as for [`append`](Self::append).
     #[inline]
     pub fn try_append(&self, payload: &[u8]) -> Result<Appended, Error> {
         self.append_record(&[IoSlice::new(payload)], Patience::Try)
@@ -137,7 +137,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let stored = record::stored_len(len);
         if stored as u64 > self.room() {
             if patience == Patience::Try {
-                return Err(Error::WouldBlock);
+                return Err(self.needs_to_wait(stored));
             }
             return Ok(Reservation::large(self, len));
         }
@@ -145,14 +145,13 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         Ok(Reservation::in_ring(self, grant, filler, len))
     }
 
-    /// Whether a record of `len` bytes goes through the ring.
-    pub(crate) fn fits_segment(&self, len: usize) -> bool {
-        record::stored_len(len) as u64 <= self.room()
-    }
-
     /// Payload and header bytes that fit into one segment.
     fn room(&self) -> u64 {
         self.shared.ring.layout().segment - START
+    }
+
+    fn needs_to_wait(&self, len: usize) -> Error {
+        Error::NeedsToWait { len, room: self.room() as usize }
     }
 
     fn check_len(&self, len: usize) -> Result<(), Error> {
@@ -270,7 +269,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ) -> Result<Appended, Error> {
         let shared = &self.shared;
         if patience == Patience::Try {
-            return Err(shared.refusal().unwrap_or(Error::WouldBlock));
+            return Err(self.needs_to_wait(stored_len(records) as usize));
         }
         if !shared.is_open() {
             return Err(shared.refusal().unwrap_or(Error::Closed));

@@ -34,6 +34,18 @@ pub enum Error {
     /// A batch without records has no LSN.
     #[error("a batch needs at least one record")]
     EmptyBatch,
+    /// A call that must not wait was given a record that does not fit a segment: such a record is
+    /// written directly, which takes I/O. Use a call that waits.
+    #[error(
+        "a record of {len} bytes does not fit a segment, which has room for {room}: \
+         it takes I/O, so append it by a call that waits"
+    )]
+    NeedsToWait {
+        /// Stream bytes of the record or batch, headers included.
+        len: usize,
+        /// Stream bytes that a segment has room for.
+        room: usize,
+    },
     /// A `try_` call would have had to wait for a free segment; nothing was appended.
     #[error("the ring is full: appending would block")]
     WouldBlock,

@@ -48,18 +48,17 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         }
     }
 
-    /// [`append`](Self::append) as a future that is pending while no segment is free. A record
-    /// larger than a segment is refused with [`Error::WouldBlock`]: hand it to a thread that may
-    /// block.
+    /// [`append`](Self::append) as a future that is pending while no segment is free.
     ///
     /// # Errors
     ///
-    /// As for [`append`](Self::append) and [`durable`](Self::durable).
+    /// [`Error::NeedsToWait`] for a record larger than a segment: hand it to a thread that may
+    /// block. Otherwise as for [`append`](Self::append) and [`durable`](Self::durable).
     pub async fn append_async(&self, payload: &[u8]) -> Result<Appended, Error> {
         loop {
             let current = self.shared.ring.current();
             match self.append_record(&[IoSlice::new(payload)], Patience::Try) {
-                Err(Error::WouldBlock) if self.fits_segment(payload.len()) => {
+                Err(Error::WouldBlock) => {
                     self.pending(Need::Space(current)).await?;
                 }
                 over => return over,

@@ -6,13 +6,14 @@ use crate::error::Error;
 use crate::flush::{Desk, Pipeline};
 use crate::format::file_header::FileHeader;
 use crate::format::frame::Link;
+use crate::format::record;
 use crate::options::Options;
 use crate::probe::{NoProbe, Probe};
 use crate::recover::{self, Aside, RecoveryReport, Scan, ScanOptions};
 use crate::segment::place::{Layout, Place};
 use crate::segment::{Buffer, Ring};
 use crate::shared::{Parts, ReadFile, Shared};
-use crate::sink::{SegmentSink, SinkError, SinkOp, Write};
+use crate::sink::{SegmentMemory, SegmentSink, SinkError, SinkOp, Write};
 use crate::sync::Arc;
 use crate::wal::Wal;
 
@@ -53,7 +54,9 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         };
         let mut buffers = Vec::with_capacity(options.segments);
         for _ in 0..options.segments {
-            buffers.push(Buffer::new(sink.memory(options.segment_size)?));
+            let memory = sink.memory(options.segment_size)?;
+            check_memory(&memory, options.segment_size, sink.alignment().max(record::ALIGN))?;
+            buffers.push(Buffer::new(memory));
         }
         let scan_options =
             ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
@@ -101,6 +104,25 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         });
         Ok((Self { shared: Arc::new(shared) }, scan.report))
     }
+}
+
+/// Refuses memory that is not what was asked for: the ring writes all of it.
+fn check_memory(memory: &SegmentMemory, len: usize, align: usize) -> Result<(), Error> {
+    if memory.len() >= len && memory.as_ptr().addr().is_multiple_of(align) {
+        return Ok(());
+    }
+    let message = format!(
+        "the sink supplied {} bytes at {:p} for a segment of {len} bytes aligned to {align}",
+        memory.len(),
+        memory.as_ptr()
+    );
+    Err(Error::from(SinkError {
+        op: SinkOp::Memory,
+        file: None,
+        path: None,
+        offset: None,
+        source: std::io::Error::other(message),
+    }))
 }
 
 /// Keeps a copy of everything that recovery cuts off.

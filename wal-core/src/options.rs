@@ -8,10 +8,12 @@ use crate::format::{file_header, frame, record};
 
 /// Where a log's blocking work runs when its owner must not block.
 ///
-/// Under tokio: `Options::default().executor(|job| { tokio::task::spawn_blocking(job); })`.
+/// Under tokio, with `let handle = tokio::runtime::Handle::current()`:
+/// `Options::default().executor(move |job| { handle.spawn_blocking(job); })`. Jobs are handed over
+/// from any thread that appends, so the runtime must be named.
 pub trait Executor: Send + Sync + 'static {
-    /// Runs `job` soon, on a thread that may block. A job that is dropped without being run is
-    /// no harm: whoever waits next asks again.
+    /// Runs `job` soon, on a thread that may block. If it is dropped without being run, futures
+    /// that wait end with [`Error::NoExecutor`], and threads that wait do the work themselves.
     fn execute(&self, job: Box<dyn FnOnce() + Send + 'static>);
 }
 
@@ -95,13 +97,13 @@ impl Options {
     /// Smallest segment in bytes.
     pub const MIN_SEGMENT_SIZE: usize = 4 << 10;
     /// Largest segment in bytes. Bounds how far failed reservations can push a segment's tail.
-    pub const MAX_SEGMENT_SIZE: usize = 64 << 20;
+    pub const MAX_SEGMENT_SIZE: usize = 32 << 20;
     /// Largest number of segments in the ring.
     pub const MAX_SEGMENTS: usize = 1024;
     /// Largest log file in bytes (1 TiB).
     pub const MAX_FILE_SIZE: u64 = 1 << 40;
 
-    /// Bytes of one ring segment: a multiple of 4096 from 4 KiB to 64 MiB. Default 512 KiB. A
+    /// Bytes of one ring segment: a multiple of 4096 from 4 KiB to 32 MiB. Default 512 KiB. A
     /// record that does not fit is written directly.
     #[must_use]
     pub fn segment_size(mut self, bytes: usize) -> Self {

@@ -2,7 +2,8 @@
 
 use crate::lsn::Lsn;
 
-/// A step that the log has just taken, named by the stages of a record's life.
+/// A step that the log takes, named by the stages of a record's life. Commit, seal, activate and
+/// recycle are told just before the step that others can see, the rest just after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -47,7 +48,7 @@ pub enum Event {
     Write {
         /// Where the frame starts.
         lsn: Lsn,
-        /// Its length without padding.
+        /// Bytes of the write, padding and file header included.
         len: u64,
     },
     /// The sink synced; everything before `lsn` is durable.

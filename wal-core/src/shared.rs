@@ -11,7 +11,7 @@ use crate::options::Executor;
 use crate::probe::{Event, Probe};
 use crate::segment::Ring;
 use crate::sink::{SegmentSink, SinkError};
-use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, fence, lock};
 
 /// A log's life. It only moves forward, and `Poisoned` is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,9 +55,10 @@ pub(crate) struct Counters {
 pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     /// Read by every append, written once or twice in a log's life.
     lifecycle: AtomicU8,
-    pub(crate) ring: Ring<P>,
+    /// Dropped first: it waits for writes in flight, which read what the next two own.
     pub(crate) sink: S,
     pub(crate) desk: Mutex<Desk>,
+    pub(crate) ring: Ring<P>,
     durable: AtomicU64,
     written: AtomicU64,
     poison: OnceLock<Arc<SinkError>>,
@@ -142,9 +143,10 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     fn poisoned(&self) -> Error {
+        // Acquire: pairs with the Release in `poison`, so that the cause is there.
+        fence(Ordering::Acquire);
         match self.poison.get() {
             Some(first) => Error::Poisoned { first: Arc::clone(first) },
-            // Only between the two steps of `poison`, which sets the cause first.
             None => Error::Closed,
         }
     }
@@ -152,7 +154,8 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     /// Poisons the log with its first failure and wakes everybody. Later causes are dropped.
     pub(crate) fn poison(&self, cause: SinkError) {
         if self.poison.set(Arc::new(cause)).is_ok() {
-            self.lifecycle.store(Lifecycle::Poisoned as u8, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `poisoned`.
+            self.lifecycle.store(Lifecycle::Poisoned as u8, Ordering::Release);
             self.ring.probe().event(Event::Poison);
         }
         self.wake_everybody();
@@ -211,7 +214,7 @@ impl<S: SegmentSink, P: Probe> Drop for Shared<S, P> {
     /// Hands what was appended to the operating system, as far as that goes without waiting for
     /// anybody. Promises nothing, reports nothing.
     fn drop(&mut self) {
-        if self.is_open() && !std::thread::panicking() {
+        if self.lifecycle() < Lifecycle::Closed && !std::thread::panicking() {
             self.flush_if_idle();
         }
     }

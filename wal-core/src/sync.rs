@@ -5,7 +5,7 @@ pub(crate) use std::sync::{Arc, PoisonError};
 #[cfg(not(wal_shuttle))]
 mod primitive {
     pub(crate) use std::hint::spin_loop;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
     pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::thread::{Thread, current, park, yield_now};
     pub(crate) use std::thread_local;
@@ -15,14 +15,14 @@ mod primitive {
 #[cfg(wal_shuttle)]
 mod primitive {
     pub(crate) use shuttle::hint::spin_loop;
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
     pub(crate) use shuttle::sync::{Mutex, MutexGuard};
     pub(crate) use shuttle::thread::{Thread, current, park, yield_now};
     pub(crate) use shuttle::thread_local;
 }
 
 pub(crate) use primitive::{
-    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, spin_loop, yield_now,
+    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, fence, spin_loop, yield_now,
 };
 use primitive::{Thread, current, park, thread_local};
 use std::task::{Wake, Waker};

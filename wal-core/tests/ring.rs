@@ -293,7 +293,8 @@ fn a_full_ring_refuses_those_who_try_and_parks_those_who_wait() {
     assert_eq!(fitted, 2 * 38);
     assert!(matches!(wal.try_reserve(10), Err(Error::WouldBlock)));
     assert!(matches!(wal.try_append_batch(&[[0; 10]]), Err(Error::WouldBlock)));
-    assert!(matches!(wal.try_append(&[0; 5000]), Err(Error::WouldBlock)));
+    let large = wal.try_append(&[0; 5000]).unwrap_err();
+    assert!(matches!(large, Error::NeedsToWait { .. }) && !large.is_retryable());
     thread::scope(|scope| {
         let (sent, done) = mpsc::channel();
         for _ in 0..3 {

@@ -35,8 +35,7 @@ pub(super) struct Lead<'a, S: SegmentSink, P: Probe> {
 impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
     fn drop(&mut self) {
         if let Some(pipeline) = self.pipeline.take() {
-            // Only a panic comes here with the pipeline.
-            lock(&self.shared.desk).pipeline = Some(pipeline);
+            // Only a panic comes here with the pipeline. Poisoned first, so that nobody leads.
             self.shared.poison(SinkError {
                 op: SinkOp::Panic,
                 file: None,
@@ -44,6 +43,7 @@ impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
                 offset: None,
                 source: std::io::Error::other("a panic while flushing"),
             });
+            lock(&self.shared.desk).pipeline = Some(pipeline);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::segment::place::Place;
 use crate::segment::{START, Sealed};
 use crate::shared::{ReadFile, Shared};
 use crate::sink::{SegmentSink, Submitted, Write};
-use crate::sync::{Ordering, lock};
+use crate::sync::{Ordering, PoisonError, lock};
 
 /// Padding behind a frame that is not in segment memory; frames are aligned to 64 KiB at most.
 static ZEROS: [u8; 65536] = [0; 65536];
@@ -28,15 +28,13 @@ pub(super) enum Halt {
     Direct(u64),
 }
 
-/// Ends the process if it is dropped in a panic: a write still in flight may read bytes of a stack
-/// that is about to unwind.
+/// Ends the process if it is dropped, and is forgotten where all is well: a write still in flight
+/// may read bytes of a stack that is about to unwind.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
+        std::process::abort();
     }
 }
 
@@ -123,14 +121,16 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         parts: &[IoSlice<'_>],
     ) -> Result<(), Failure> {
         self.submit(place, next, None, file_header, parts)?;
-        let _guard = AbortOnUnwind;
-        while !self.pipeline().in_flight.iter().all(|flight| flight.done) {
-            if let Err(failure) = self.reap() {
-                self.drain();
-                return Err(failure);
-            }
+        let guard = AbortOnUnwind;
+        let mut result = Ok(());
+        while result.is_ok() && !self.pipeline().in_flight.iter().all(|flight| flight.done) {
+            result = self.reap();
         }
-        Ok(())
+        if result.is_err() {
+            self.drain();
+        }
+        std::mem::forget(guard);
+        result
     }
 
     fn is_abandoned(&mut self, sequence: u64) -> bool {
@@ -157,7 +157,12 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
                 let parts = [IoSlice::new(&header), IoSlice::new(&ZEROS[..padding])];
                 self.submit_waiting(place, next.base, file_header, &parts)?;
             }
-            _ => self.pass(next.base, None),
+            _ => {
+                // For readers, the file ends before the range, whatever the watermark.
+                let end = self.pipeline().end;
+                self.shared.end_file(end);
+                self.pass(next.base, None);
+            }
         }
         self.pipeline().abandoned = false;
         Ok(())
@@ -228,8 +233,8 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         #[expect(unsafe_code, reason = "the one place that submits")]
         // SAFETY: if the write stays in flight, its bytes stay valid and unchanged until it is
         // reaped: a segment's memory is not touched before its `Flight` is done and recycled, and
-        // lives in `Shared` next to the sink; the file header's block moves into the `Flight`
-        // without moving its heap bytes; bytes on a stack come through `submit_waiting`, which does
+        // `Shared` drops it after the sink; the file header's block moves into the `Flight`, which
+        // is dropped after the sink, too, without moving its heap bytes; bytes on a stack come through `submit_waiting`, which does
         // not let that stack go before, not even in a panic.
         let submitted = unsafe { shared.sink.submit(&write) };
         let done = match submitted {
@@ -283,12 +288,18 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
-    /// Tells readers of a new file, which starts where the last one ends.
+    /// Tells readers of a new file; the last one ends at `end`.
     fn add_file(&self, header: file_header::FileHeader, end: Lsn) {
-        let mut files = self.files.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.end_file(end);
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        files.push(ReadFile { header, end: None });
+    }
+
+    /// Tells readers that the newest file holds nothing at or behind `end`.
+    fn end_file(&self, end: Lsn) {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = files.last_mut() {
             last.end = Some(end);
         }
-        files.push(ReadFile { header, end: None });
     }
 }

@@ -132,6 +132,8 @@ impl Cursor {
                 if self.at >= self.limit {
                     return Ok(false);
                 }
+                // What has become durable since may lie in a new file: look again.
+                continue;
             }
             let (at, salt) = (self.at, self.file.header.salt);
             let room = self.file.header.limit().get().saturating_sub(at.get());

@@ -15,7 +15,7 @@
 //!    whose exchange succeeds) is its *sealer*. It alone writes `sealed` and `next`, then arrives
 //!    at the next segment's gate, then adds the bias to `fill`.
 //! 3. The second to arrive at a segment's gate (its predecessor's sealer, or the leader that
-//!    freed it) *activates* it: it alone writes `base`, `place` and `salt`, `fill` and `gate`, then
+//!    freed it) *activates* it: it alone writes `place`, `sequence` and `salt`, `fill` and `gate`, then
 //!    opens `tail`, then raises `current`.
 //! 4. Once `fill` says complete, the segment's memory, `sealed` and `next` belong to the leader of
 //!    the flush, until it stores `QUEUED` and arrives at the gate.
@@ -30,10 +30,12 @@
 //! | `fill` addition (commit) | `fill` load (leader) | the writer's bytes |
 //! | `fill` addition (seal) | `fill` load (leader) | rule 2's fields |
 //! | `gate` addition | `gate` addition | rule 2's fields, or the end of the leader's reads |
-//! | `current` maximum | `current` load | nothing needed: a stale value only costs a retry |
+//! | `current` maximum | `current` load | that the segment it names is open, or was |
 //!
 //! A stale writer whose addition lands in a later life of the slot has reserved there like anyone
-//! else: it takes base and salt *after* its addition, so they are that life's.
+//! else: it takes base, salt and sequence *after* its addition, so they are that life's. It raises
+//! `current` itself, since the activator may not have come to that yet, and whoever it tells of its
+//! record must find it covered by `next_lsn`.
 
 pub mod place;
 pub mod word;

@@ -8,7 +8,7 @@ use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
 use crate::format::frame;
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
-use crate::sync::{AtomicU8, AtomicU64, Ordering, yield_now};
+use crate::sync::{AtomicU8, AtomicU64, Ordering, fence, yield_now};
 
 /// Where records start in a segment: right behind the frame header.
 pub(crate) const START: u64 = frame::HEADER_LEN as u64;
@@ -25,6 +25,7 @@ struct Segment {
 /// What one life of a segment is told when it is activated (rule 3) and sealed (rule 2).
 struct Life {
     gate: AtomicU8,
+    sequence: AtomicU64,
     salt: AtomicU64,
     place: AtomicPlace,
     /// Position at which the segment was sealed.
@@ -176,6 +177,7 @@ impl<P: Probe> Ring<P> {
                 fill: CachePadded::new(AtomicU64::new(Fill::QUEUED.0)),
                 life: CachePadded::new(Life {
                     gate: AtomicU8::new(Gate::FREE.0),
+                    sequence: AtomicU64::new(slot as u64),
                     salt: AtomicU64::new(0),
                     place: AtomicPlace::new(first),
                     sealed: AtomicU64::new(0),
@@ -243,10 +245,10 @@ impl<P: Probe> Ring<P> {
             let before = Tail(segment.tail.fetch_add(len, Ordering::Acquire));
             match before.reserve(len, self.layout.segment) {
                 Reserved::Granted(at) => {
-                    return (self.grant(segment, current, before, at, len), duty);
+                    return (self.grant(segment, current, at, len), duty);
                 }
                 Reserved::Sealer(end) => {
-                    duty = duty.and(self.seal(current, before, end, 0, &may_rotate).1);
+                    duty = duty.and(self.seal(current.slot(), end, 0, &may_rotate).1);
                 }
                 Reserved::Closed => {}
             }
@@ -254,11 +256,16 @@ impl<P: Probe> Ring<P> {
     }
 
     #[inline]
-    fn grant(&self, segment: &Segment, seen: Current, before: Tail, at: u64, len: u64) -> Claim {
+    fn grant(&self, segment: &Segment, seen: Current, at: u64, len: u64) -> Claim {
         // Relaxed: published by the tail that granted us (rule 3).
         let salt = segment.life.salt.load(Ordering::Relaxed);
         let base = segment.life.place.base.load(Ordering::Relaxed);
-        let sequence = before.sequence_from(seen.sequence());
+        let sequence = segment.life.sequence.load(Ordering::Relaxed);
+        if sequence != seen.sequence() {
+            // We came by a stale path, perhaps before the activator raised `current`. Whoever
+            // learns of our record must find its segment: `next_lsn` above all.
+            self.raise(sequence, seen.slot());
+        }
         let grant = Grant { slot: seen.slot(), sequence, len, lsn: Lsn::new(base + at), salt };
         self.probe.event(Event::Reserve { sequence, lsn: grant.lsn, len });
         #[expect(unsafe_code, reason = "the one place that turns a grant into access")]
@@ -309,7 +316,7 @@ impl<P: Probe> Ring<P> {
             // in `reserve`.
             let before = Tail(segment.tail.fetch_add(capacity + 1, Ordering::Acquire));
             if let Reserved::Sealer(end) = before.reserve(capacity + 1, capacity) {
-                let (claimed, duty) = self.seal(current, before, end, direct, &may_rotate);
+                let (claimed, duty) = self.seal(current.slot(), end, direct, &may_rotate);
                 return (Ok(claimed), duty);
             }
         }
@@ -326,9 +333,10 @@ impl<P: Probe> Ring<P> {
             match Tail(word).seal(current.sequence(), start, capacity) {
                 SealAttempt::Close { after, len } => {
                     let base = segment.life.place.load().base;
-                    // The base belongs to the word only if the slot has lived on unchanged.
-                    // Acquire: orders the load behind those of the base.
-                    if Tail(segment.tail.load(Ordering::Acquire)).is_same_life(Tail(word))
+                    // The base belongs to the word only if the slot has lived on unchanged. The
+                    // fence orders the load of the base before that of the word.
+                    fence(Ordering::Acquire);
+                    if Tail(segment.tail.load(Ordering::Relaxed)).is_same_life(Tail(word))
                         && base.advance(START) >= upto
                     {
                         return Duty::NONE;
@@ -342,7 +350,7 @@ impl<P: Probe> Ring<P> {
                         Ordering::Relaxed,
                     );
                     if closed.is_ok() {
-                        return self.seal(current, Tail(word), len, 0, &may_rotate).1;
+                        return self.seal(current.slot(), len, 0, &may_rotate).1;
                     }
                 }
                 SealAttempt::Empty => return Duty::NONE,
@@ -360,14 +368,14 @@ impl<P: Probe> Ring<P> {
     #[cold]
     fn seal(
         &self,
-        seen: Current,
-        before: Tail,
+        slot: usize,
         len: u64,
         direct: u64,
         may_rotate: impl Fn() -> bool,
     ) -> (Direct, Duty) {
-        let (slot, sequence) = (seen.slot(), before.sequence_from(seen.sequence()));
         let segment = &self.segments[slot];
+        // Relaxed: published by the tail that we closed (rule 3).
+        let sequence = segment.life.sequence.load(Ordering::Relaxed);
         let place = segment.life.place.load();
         let rotation = self.layout.rotate(place, len, direct);
         // Relaxed: published by the gate's and the fill's additions below.
@@ -410,15 +418,20 @@ impl<P: Probe> Ring<P> {
         let segment = &self.segments[slot];
         // Relaxed: published by the tail's Release below.
         segment.life.place.store(place);
+        segment.life.sequence.store(sequence, Ordering::Relaxed);
         segment.life.salt.store(self.salt(place.file), Ordering::Relaxed);
         segment.life.gate.store(Gate::SHUT.0, Ordering::Relaxed);
         segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
         self.probe.event(Event::Activate { sequence, base: place.base });
         // Release: pairs with the Acquire of `reserve` and `seal_active`.
         segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);
-        // A maximum, not a store: a writer that came here by a stale path may already have filled
-        // this segment and activated the next. Release: pairs with the Acquire loads, so that who
-        // learns of the segment finds it open.
+        self.raise(sequence, slot);
+    }
+
+    /// Makes `current` name at least this segment. A maximum, not a store: a writer that came by a
+    /// stale path may already have filled this segment and activated the next.
+    fn raise(&self, sequence: u64, slot: usize) {
+        // Release: pairs with the Acquire loads, so that who learns of the segment finds it open.
         self.current.fetch_max(Current::new(sequence, slot).0, Ordering::AcqRel);
     }
 
@@ -473,8 +486,10 @@ impl<P: Probe> Ring<P> {
             // Acquire: pairs with the Release of the seal, which says where the segment ended.
             let fill = Fill(segment.fill.load(Ordering::Acquire));
             let next = segment.life.next.load().base;
-            // The fields belong to the word only if the slot has lived on unchanged.
-            let again = Tail(segment.tail.load(Ordering::Acquire));
+            // The fields belong to the word only if the slot has lived on unchanged. The fence
+            // orders their loads before that of the word.
+            fence(Ordering::Acquire);
+            let again = Tail(segment.tail.load(Ordering::Relaxed));
             if !tail.is_life(current.sequence())
                 || !again.is_same_life(tail)
                 || self.current.load(Ordering::Acquire) != current.0

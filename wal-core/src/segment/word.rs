@@ -63,9 +63,10 @@ pub enum SealAttempt {
 }
 
 impl Tail {
-    /// Bits of the position. With the largest segment (2^26 bytes) and the most threads that Linux
-    /// can have (2^22), additions to a closed word, of which each thread makes at most one at a
-    /// time after seeing the word open, cannot reach the generation.
+    /// Bits of the position. With the largest segment (2^25 bytes) and the most threads that Linux
+    /// can have (2^22), additions to a closed word, of which each thread makes at most one after
+    /// seeing the word open and none is larger than a segment and a byte, cannot reach the
+    /// generation.
     pub const POSITION_BITS: u32 = 48;
     const POSITION: u64 = (1 << Self::POSITION_BITS) - 1;
 
@@ -97,14 +98,6 @@ impl Tail {
     #[must_use]
     pub const fn is_same_life(self, other: Self) -> bool {
         self.0 >> Self::POSITION_BITS == other.0 >> Self::POSITION_BITS
-    }
-
-    /// The full sequence of this word's life, given one that the slot had lived up to before the
-    /// word was read, less than 2^16 lives ago.
-    #[must_use]
-    pub const fn sequence_from(self, earlier: u64) -> u64 {
-        let low = self.0 >> Self::POSITION_BITS;
-        earlier + (low.wrapping_sub(earlier) & (u64::MAX >> Self::POSITION_BITS))
     }
 
     /// Whether the segment accepts reservations.
