@@ -1,6 +1,6 @@
 //! The primitives of the concurrent core, in one place so that a model checker can replace them.
 
-pub(crate) use std::sync::{Arc, PoisonError};
+pub(crate) use std::sync::{Arc, PoisonError, Weak};
 
 #[cfg(not(wal_shuttle))]
 mod primitive {

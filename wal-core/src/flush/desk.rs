@@ -17,6 +17,8 @@ pub(crate) struct Desk {
     pub(super) abandoned: Vec<u64>,
     /// A job is with the executor and has not started.
     pub(super) job_pending: bool,
+    /// How many jobs the executor dropped without running them.
+    pub(super) dropped_jobs: u64,
     /// How often a leader was refused without harm (disk full), and the last refusal: it resolves
     /// everyone who waited then.
     pub(super) refusals: u64,
@@ -41,6 +43,7 @@ impl Desk {
             news: false,
             abandoned: Vec::new(),
             job_pending: false,
+            dropped_jobs: 0,
             refusals: 0,
             refusal: None,
         }
@@ -75,9 +78,9 @@ impl Desk {
     }
 
     /// Registers a waiter that found its need unmet in this same critical section.
-    pub(super) fn register(&mut self, need: Need, waker: &Waker) -> Ticket {
+    pub(super) fn register(&mut self, need: Need, waker: &Waker, thread: bool) -> Ticket {
         self.news = true;
-        self.waiters.register(need, waker)
+        self.waiters.register(need, waker, thread)
     }
 
     /// Removes everybody, to be woken: the log takes no further steps.

@@ -14,7 +14,7 @@ use crate::probe::Probe;
 use crate::segment::Duty;
 use crate::shared::{Lifecycle, Shared};
 use crate::sink::SegmentSink;
-use crate::sync::{Arc, Parker, lock};
+use crate::sync::{Arc, Parker, Weak, lock};
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
     /// How the wait for `need` ends, if it is over.
@@ -118,7 +118,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         }
         match desk.lead() {
             Some(pipeline) => Turn::Lead(pipeline),
-            None => Turn::Registered(desk.register(need, waker)),
+            None => Turn::Registered(desk.register(need, waker, true)),
         }
     }
 
@@ -135,7 +135,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             return Err(pipeline);
         }
         desk.pipeline = Some(pipeline);
-        let ticket = waiter.map(|(need, waker)| desk.register(need, waker));
+        let ticket = waiter.map(|(need, waker)| desk.register(need, waker, true));
         // Its owner is registered, or about to look for the pipeline and find it.
         let owner = match halt {
             Halt::Direct(sequence) => desk.waiters.take_direct(sequence),
@@ -158,17 +158,17 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     /// Who leads next, now that nobody does. A task that is woken need not be polled soon, or ever:
     /// so the lead is never entrusted to a single future.
     fn choose_next(&self, desk: &mut Desk) -> Next {
-        if self.executor.is_some() {
-            if !desk.waiters.is_empty() && desk.may_ask() {
-                return Next::Executor;
-            }
-            return Next::Wake(Vec::new());
+        if let Some(thread) = desk.waiters.take_thread() {
+            return Next::Wake(vec![thread]);
         }
-        if self.sink.blocks() {
-            // Without an executor only threads wait, and a thread comes when it is woken.
-            return Next::Wake(desk.waiters.take_successor().into_iter().collect());
+        if self.executor.is_none() {
+            // Tasks can lead only where the sink does not block, and then any of them.
+            return Next::Wake(desk.take_everybody());
         }
-        Next::Wake(desk.take_everybody())
+        if !desk.waiters.is_empty() && desk.may_ask() {
+            return Next::Executor;
+        }
+        Next::Wake(Vec::new())
     }
 
     fn appoint(self: &Arc<Self>, next: Next) {
@@ -209,11 +209,11 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         if duty.handed_over {
             if desk.pipeline.is_none() {
                 desk.news = true;
-            } else if self.executor.is_none() {
-                next = self.choose_next(&mut desk);
-            } else if desk.may_ask() {
+            } else if desk.waiters.is_empty() && self.executor.is_some() && desk.may_ask() {
                 // Even if nobody waits: that is what an executor is for.
                 next = Next::Executor;
+            } else {
+                next = self.choose_next(&mut desk);
             }
         }
         drop(desk);
@@ -236,12 +236,13 @@ pub(crate) struct Waiting<S: SegmentSink, P: Probe> {
     shared: Arc<Shared<S, P>>,
     need: Need,
     ticket: Option<Ticket>,
-    refusals: Option<u64>,
+    /// Refusals and dropped jobs when the wait began.
+    seen: Option<(u64, u64)>,
 }
 
 impl<S: SegmentSink, P: Probe> Waiting<S, P> {
     pub(crate) fn new(shared: Arc<Shared<S, P>>, need: Need) -> Self {
-        Self { shared, need, ticket: None, refusals: None }
+        Self { shared, need, ticket: None, seen: None }
     }
 }
 
@@ -254,14 +255,18 @@ impl<S: SegmentSink, P: Probe> Future for Waiting<S, P> {
         if let Some(old) = this.ticket.take() {
             desk.waiters.deregister(old);
         }
-        let refusals = *this.refusals.get_or_insert(desk.refusals);
+        let now = (desk.refusals, desk.dropped_jobs);
+        let (refusals, dropped_jobs) = *this.seen.get_or_insert(now);
         if let Some(over) = this.shared.outcome(this.need) {
             return Poll::Ready(over);
         }
         if let Some(error) = desk.refused_since(refusals) {
             return Poll::Ready(Err(error));
         }
-        this.ticket = Some(desk.register(this.need, cx.waker()));
+        if desk.dropped_jobs > dropped_jobs {
+            return Poll::Ready(Err(Error::NoExecutor));
+        }
+        this.ticket = Some(desk.register(this.need, cx.waker(), false));
         let ask = desk.may_ask();
         drop(desk);
         if ask {
@@ -279,17 +284,16 @@ impl<S: SegmentSink, P: Probe> Drop for Waiting<S, P> {
     }
 }
 
-/// A job of the executor. Dropped without being run, it ends every wait with an error, since
-/// nobody else may come to do its work.
-struct Job<S: SegmentSink, P: Probe>(Option<Arc<Shared<S, P>>>);
+/// A job of the executor. It does not keep the log open. Dropped without being run, it ends the
+/// wait of every future, since nobody else may come to do its work, and wakes the threads to do it.
+struct Job<S: SegmentSink, P: Probe>(Option<Weak<Shared<S, P>>>);
 
 impl<S: SegmentSink, P: Probe> Drop for Job<S, P> {
     fn drop(&mut self) {
-        let Some(shared) = self.0.take() else { return };
+        let Some(shared) = self.0.take().and_then(|shared| shared.upgrade()) else { return };
         let mut desk = lock(&shared.desk);
         desk.job_pending = false;
-        desk.refusals += 1;
-        desk.refusal = Some(Error::NoExecutor);
+        desk.dropped_jobs += 1;
         let woken = desk.take_everybody();
         drop(desk);
         shared.wake(woken);
@@ -300,9 +304,9 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     /// Has the flush driven where blocking is allowed; `job_pending` is set. Without an executor
     /// (the sink does not block, or no future would have been made) it runs right here.
     fn ask_executor(self: &Arc<Self>) {
-        let mut job = Job(Some(Arc::clone(self)));
+        let mut job = Job(Some(Arc::downgrade(self)));
         let mut run = move || {
-            if let Some(shared) = job.0.take() {
+            if let Some(shared) = job.0.take().and_then(|shared| shared.upgrade()) {
                 shared.run_job();
             }
         };

@@ -45,6 +45,13 @@ impl Progress {
     }
 }
 
+/// Who is to be woken.
+struct Waiter {
+    waker: Waker,
+    /// A thread that comes when it is woken; otherwise a task, which need not be polled soon.
+    thread: bool,
+}
+
 /// Names a registration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
@@ -56,18 +63,18 @@ pub(crate) struct Ticket {
 /// only those it satisfies.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    durable: BTreeMap<(Lsn, u64), Waker>,
-    written: BTreeMap<(Lsn, u64), Waker>,
-    space: BTreeMap<(u64, u64), Waker>,
-    direct: BTreeMap<(u64, u64), Waker>,
+    durable: BTreeMap<(Lsn, u64), Waiter>,
+    written: BTreeMap<(Lsn, u64), Waiter>,
+    space: BTreeMap<(u64, u64), Waiter>,
+    direct: BTreeMap<(u64, u64), Waiter>,
     next_id: u64,
 }
 
 impl Waiters {
-    pub(crate) fn register(&mut self, need: Need, waker: &Waker) -> Ticket {
+    pub(crate) fn register(&mut self, need: Need, waker: &Waker, thread: bool) -> Ticket {
         let id = self.next_id;
         self.next_id += 1;
-        let waker = waker.clone();
+        let waker = Waiter { waker: waker.clone(), thread };
         match need {
             Need::Durable(lsn) => self.durable.insert((lsn, id), waker),
             Need::Written(lsn) => self.written.insert((lsn, id), waker),
@@ -102,19 +109,19 @@ impl Waiters {
         woken
     }
 
-    /// Removes one waiter, to lead next: who waits for durability first, since its group is the
+    /// Removes one thread, to lead next: who waits for durability first, since its group is the
     /// largest.
-    pub(crate) fn take_successor(&mut self) -> Option<Waker> {
-        None.or_else(|| self.durable.pop_first().map(|(_, waker)| waker))
-            .or_else(|| self.written.pop_first().map(|(_, waker)| waker))
-            .or_else(|| self.direct.pop_first().map(|(_, waker)| waker))
-            .or_else(|| self.space.pop_first().map(|(_, waker)| waker))
+    pub(crate) fn take_thread(&mut self) -> Option<Waker> {
+        None.or_else(|| first_thread(&mut self.durable))
+            .or_else(|| first_thread(&mut self.written))
+            .or_else(|| first_thread(&mut self.direct))
+            .or_else(|| first_thread(&mut self.space))
     }
 
     /// Removes the owner of the frame behind segment `sequence`.
     pub(crate) fn take_direct(&mut self, sequence: u64) -> Option<Waker> {
         let (&key, _) = self.direct.range((sequence, 0)..=(sequence, u64::MAX)).next()?;
-        self.direct.remove(&key)
+        self.direct.remove(&key).map(|waiter| waiter.waker)
     }
 
     /// Whether nobody waits.
@@ -131,7 +138,8 @@ impl Waiters {
         let written = std::mem::take(&mut self.written).into_values();
         let space = std::mem::take(&mut self.space).into_values();
         let direct = std::mem::take(&mut self.direct).into_values();
-        durable.chain(written).chain(space).chain(direct).collect()
+        let all = durable.chain(written).chain(space).chain(direct);
+        all.map(|waiter| waiter.waker).collect()
     }
 
     /// The furthest position that somebody wants durable.
@@ -145,8 +153,13 @@ impl Waiters {
     }
 }
 
+fn first_thread<K: Ord + Copy>(map: &mut BTreeMap<(K, u64), Waiter>) -> Option<Waker> {
+    let (&key, _) = map.iter().find(|(_, waiter)| waiter.thread)?;
+    map.remove(&key).map(|waiter| waiter.waker)
+}
+
 fn take_up_to<K: Ord + Copy>(
-    map: &mut BTreeMap<(K, u64), Waker>,
+    map: &mut BTreeMap<(K, u64), Waiter>,
     limit: &K,
     woken: &mut Vec<Waker>,
 ) {
@@ -154,7 +167,7 @@ fn take_up_to<K: Ord + Copy>(
         if entry.key().0 > *limit {
             break;
         }
-        woken.push(entry.remove());
+        woken.push(entry.remove().waker);
     }
 }
 
@@ -170,23 +183,24 @@ mod tests {
     fn only_the_satisfied_are_taken_and_the_goals_remain() {
         let mut waiters = Waiters::default();
         let waker = Waker::noop();
-        let near = waiters.register(Need::Durable(Lsn::new(10)), waker);
-        let far = waiters.register(Need::Durable(Lsn::new(20)), waker);
-        waiters.register(Need::Space(3), waker);
+        let near = waiters.register(Need::Durable(Lsn::new(10)), waker, true);
+        let far = waiters.register(Need::Durable(Lsn::new(20)), waker, false);
+        waiters.register(Need::Space(3), waker, true);
         assert_eq!(waiters.durable_goal(), Lsn::new(20));
+        // A task is never counted on to lead.
         assert_eq!(waiters.take_satisfied(progress(10, 0, 3)).len(), 1);
         assert!(!waiters.deregister(near));
         assert_eq!(waiters.take_satisfied(progress(19, 99, 4)).len(), 1);
         assert!(waiters.deregister(far));
         assert_eq!(waiters.durable_goal(), Lsn::ZERO);
-        assert!(waiters.take_successor().is_none());
+        assert!(waiters.take_thread().is_none());
     }
 
     #[test]
     fn the_owner_of_a_direct_frame_is_found_by_its_segment() {
         let mut waiters = Waiters::default();
         let need = Need::Direct { sequence: 5, end: Lsn::new(100) };
-        waiters.register(need, Waker::noop());
+        waiters.register(need, Waker::noop(), true);
         assert!(waiters.take_direct(4).is_none());
         assert!(waiters.take_direct(5).is_some());
         assert!(waiters.take_all().is_empty());
