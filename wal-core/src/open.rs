@@ -62,7 +62,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
         let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
 
-        set_aside(&sink, &mut scan)?;
+        copy_aside(&sink, &mut scan)?;
         let sequence = start_sequence(&scan);
         let (salt_seed, log_id) = random(options.seed)?;
         let first = Place {
@@ -85,7 +85,9 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             recovered: scan.last.is_some(),
         };
         start_file(&sink, &header)?;
-        // Only now, so that a crash in between finds the log as it was.
+        // Only now, when the new header says that they are no part of the log: a crash in between
+        // finds either the log as it was or files that are known to be skipped.
+        move_aside(&sink, &mut scan)?;
         for &empty in scan.unused.iter().chain(&scan.vacant).filter(|&&file| file != sequence) {
             sink.remove_unused(empty)?;
         }
@@ -125,14 +127,22 @@ fn check_memory(memory: &SegmentMemory, len: usize, align: usize) -> Result<(), 
     }))
 }
 
-/// Keeps a copy of everything that recovery cuts off.
-fn set_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
+/// Keeps a copy of what recovery cuts off from files that stay.
+fn copy_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
     for aside in &scan.aside {
-        let path = match *aside {
-            Aside::Range { sequence, offset, len } => sink.set_aside(sequence, offset, len)?,
-            Aside::File { sequence } => sink.set_aside_file(sequence)?,
-        };
-        scan.report.set_aside.push(path);
+        if let Aside::Range { sequence, offset, len } = *aside {
+            scan.report.set_aside.push(sink.set_aside(sequence, offset, len)?);
+        }
+    }
+    Ok(())
+}
+
+/// Moves files away that are no part of the log.
+fn move_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
+    for aside in scan.aside.iter().rev() {
+        if let Aside::File { sequence } = *aside {
+            scan.report.set_aside.push(sink.set_aside_file(sequence)?);
+        }
     }
     Ok(())
 }

@@ -168,6 +168,52 @@ fn options_may_change_between_lives() {
     assert!(payloads(&open(&disk, tiny())) == expected);
 }
 
+/// Recovery that has to put whole files away fails at each of its operations in turn, and what is
+/// appended after it counts: nothing that was cut off comes back, nothing after it is lost.
+#[test]
+fn files_put_away_stay_away_wherever_recovery_is_interrupted() {
+    // What is torn: the first frame of the second file with its header, without it, the oldest
+    // file's first frame.
+    for harm in 0..3 {
+        let disk = MemDisk::new();
+        let wal = open(&disk, tiny());
+        if harm < 2 {
+            wal.append_and_sync(b"kept").unwrap();
+        }
+        for i in 0..14u8 {
+            wal.append(&[i; 3000]).unwrap();
+        }
+        wal.flush().unwrap();
+        let crashed = disk.snapshot();
+        drop(wal);
+        assert!(crashed.sequences().len() >= 4);
+        let (file, from) = [(2, 0), (2, 4096), (1, 4096)][harm];
+        let mut bytes = crashed.file(file);
+        bytes[from..8192].fill(0);
+        crashed.put_file(file, bytes);
+        let (expected, report) = reopen(&crashed.snapshot()).unwrap();
+        assert_eq!(report.verdict, Verdict::Torn, "harm {harm}: {report}");
+        for step in 0.. {
+            let disk = crashed.snapshot();
+            let (sink, control) = ScriptSink::open(&disk);
+            control.fail_operation(step);
+            let opened = Wal::open(sink, tiny());
+            let done = opened.is_ok();
+            drop(opened);
+            let (records, report) = reopen(&disk).unwrap();
+            assert!(records == expected, "harm {harm}, step {step}: {report}");
+            open(&disk, tiny()).append_and_sync(b"next").unwrap();
+            let (records, report) = reopen(&disk.crash()).unwrap();
+            assert_eq!(records.len(), expected.len() + 1, "harm {harm}, step {step}: {report}");
+            assert_eq!(records.last().unwrap(), b"next");
+            if done {
+                assert!(step > 4, "{step}");
+                break;
+            }
+        }
+    }
+}
+
 /// Recovery itself fails at each of its operations in turn, and is repeated: nothing is lost.
 #[test]
 fn recovery_can_fail_anywhere_and_be_repeated() {

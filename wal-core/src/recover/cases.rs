@@ -79,7 +79,7 @@ cases! {
     ReadError 'T' "a read fails" => "the error itself, in every mode";
     UnusedFile 'U' "a header block of zeros, no frame that could continue the log behind it"
         => "not part of the log: removed";
-    StrayFile 'V' "a bad header block on a file that the next file's header skips"
+    StrayFile 'V' "a file that a later header skips, and which has a bad header block, or the later file is recovered"
         => "not part of the log: removed if unused, else set aside";
     Salvaged 'W' "any corruption but @O, where salvage was asked for"
         => "a hole is reported; the log goes on at the next valid frame";

@@ -79,6 +79,7 @@ pub(super) struct Walk<'a> {
 
 impl Walk<'_> {
     pub(super) fn run(&mut self) -> Result<(), Error> {
+        self.put_strays_away()?;
         for index in 0..self.files.len() {
             let flow = match self.files[index].header {
                 Ok(header) => self.file(index, &header)?,
@@ -90,6 +91,37 @@ impl Walk<'_> {
             let len = self.files[index].entry.len;
             self.seen.bytes_done = self.seen.bytes_done.saturating_add(len);
             (self.progress)(self.seen);
+        }
+        Ok(())
+    }
+
+    /// Takes out the files with an intact header that a recovery has skipped: they were cut off, and
+    /// the crash came before they were moved away. Nothing they hold counts. A vacant file stays, to
+    /// be found as one.
+    fn put_strays_away(&mut self) -> Result<(), Error> {
+        let skips: Vec<(u64, u64)> = self
+            .files
+            .iter()
+            .filter_map(|file| file.header.as_ref().ok().filter(|header| header.recovered))
+            .filter_map(|header| header.prev.map(|prev| (prev.sequence, header.sequence)))
+            .collect();
+        let mut index = 0;
+        while index < self.files.len() {
+            let file = &self.files[index];
+            let (sequence, len) = (file.sequence(), file.entry.len);
+            let skipped = skips.iter().any(|&(from, to)| from < sequence && sequence < to);
+            if !skipped || file.header.is_err() {
+                index += 1;
+                continue;
+            }
+            self.window.open(sequence, len);
+            let blank = BLOCK_LEN as u64;
+            if evidence::nonzero_end(&mut self.window, blank, len)? <= blank {
+                index += 1;
+                continue;
+            }
+            self.files.remove(index);
+            self.aside.push(Aside::File { sequence });
         }
         Ok(())
     }

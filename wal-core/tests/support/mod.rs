@@ -55,7 +55,7 @@ struct Script {
     create: Rule,
     write: Rule,
     sync: Rule,
-    /// Fail the operation with this number, counting creates, writes and syncs from 0.
+    /// Fail the operation with this number, counting all that change the disk from 0.
     fail_at: Option<u64>,
     operations: u64,
     /// Calls so far, failed ones included.
@@ -159,7 +159,8 @@ impl Control {
         match op {
             SinkOp::Create => script.creates += 1,
             SinkOp::Write => script.writes += 1,
-            _ => script.syncs += 1,
+            SinkOp::Sync => script.syncs += 1,
+            _ => {}
         }
         let number = script.operations;
         script.operations += 1;
@@ -170,7 +171,8 @@ impl Control {
             let rule = match op {
                 SinkOp::Create => script.create,
                 SinkOp::Write => script.write,
-                _ => script.sync,
+                SinkOp::Sync => script.sync,
+                _ => Rule::Pass,
             };
             match rule {
                 Rule::Pass => break,
@@ -265,14 +267,17 @@ impl SegmentSink for ScriptSink {
     }
 
     fn set_aside(&self, sequence: u64, offset: u64, len: u64) -> Result<PathBuf, SinkError> {
+        self.control.gate(SinkOp::SetAside)?;
         self.inner.set_aside(sequence, offset, len)
     }
 
     fn set_aside_file(&self, sequence: u64) -> Result<PathBuf, SinkError> {
+        self.control.gate(SinkOp::SetAside)?;
         self.inner.set_aside_file(sequence)
     }
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
+        self.control.gate(SinkOp::Remove)?;
         self.inner.remove_unused(sequence)
     }
 }
