@@ -82,7 +82,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             max_record_len: options.max_record_len as u32,
             prev: scan.last,
             durable: scan.end,
-            recovered: scan.last.is_some(),
+            recovered: scan.log_id.is_some(),
         };
         start_file(&sink, &header)?;
         // Only now, when the new header says that they are no part of the log: a crash in between

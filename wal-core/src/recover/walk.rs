@@ -103,7 +103,8 @@ impl Walk<'_> {
             .files
             .iter()
             .filter_map(|file| file.header.as_ref().ok().filter(|header| header.recovered))
-            .filter_map(|header| header.prev.map(|prev| (prev.sequence, header.sequence)))
+            // Without a predecessor: nothing of the log had survived.
+            .map(|header| (header.prev.map_or(0, |prev| prev.sequence), header.sequence))
             .collect();
         let mut index = 0;
         while index < self.files.len() {
