@@ -1,0 +1,82 @@
+//! Faults that can be switched on, to see which property finds them.
+
+/// A deliberate fault of the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Bug {
+    /// The protocol as it is.
+    #[default]
+    None,
+    /// Activation opens the tail before it stores the segment's place.
+    PlaceAfterTail,
+    /// Activation opens the tail before it resets the fill.
+    FillAfterTail,
+    /// A writer takes base and salt before its addition, not after.
+    BaseBeforeAddition,
+    /// A sealer takes its sequence from the `current` it saw, not from the word it closed.
+    SequenceFromCurrent,
+    /// A sealer declares the segment complete whatever is still being copied.
+    StragglersForgotten,
+    /// A sealer adds the bias before it says where the segment ended and what follows.
+    BiasFirst,
+    /// A sealer hands over although it was not the last to leave.
+    HandOverTwice,
+    /// The leader closes the active segment with a store, not an exchange.
+    ClosedByStore,
+    /// A reservation one record past the end is granted.
+    OnePastTheEnd,
+    /// A record is committed first and copied then.
+    CommitBeforeCopy,
+    /// A reservation that is dropped is never committed.
+    VoidNotCommitted,
+    /// A sealer activates the next segment without arriving at its gate.
+    GateSkipped,
+    /// `current` is stored, not raised.
+    CurrentStored,
+    /// A segment is freed when its write is submitted, not when it is done.
+    RecycledAtSubmission,
+    /// The written watermark follows the last finished write over unfinished ones.
+    WatermarkOverGap,
+    /// What is published after a sync is what is submitted, not what was written.
+    DurableOvertakes,
+    /// A waiter for durability is content with written.
+    AckBeforeSync,
+    /// A direct frame is written as soon as it is claimed, not when its turn comes.
+    DirectOutOfOrder,
+    /// A direct frame that is given up leaves no word.
+    GivenUpInSilence,
+    /// After a failed sync the leader tries again.
+    PoisonForgotten,
+    /// Who hands a segment over tells nobody.
+    HandOverUntold,
+    /// Publishing stores the durable watermark that the round began with.
+    WatermarkFallsBack,
+}
+
+impl Bug {
+    /// Every fault.
+    pub const ALL: [Self; 22] = [
+        Self::PlaceAfterTail,
+        Self::FillAfterTail,
+        Self::BaseBeforeAddition,
+        Self::SequenceFromCurrent,
+        Self::StragglersForgotten,
+        Self::BiasFirst,
+        Self::HandOverTwice,
+        Self::ClosedByStore,
+        Self::OnePastTheEnd,
+        Self::CommitBeforeCopy,
+        Self::VoidNotCommitted,
+        Self::GateSkipped,
+        Self::CurrentStored,
+        Self::RecycledAtSubmission,
+        Self::WatermarkOverGap,
+        Self::DurableOvertakes,
+        Self::AckBeforeSync,
+        Self::DirectOutOfOrder,
+        Self::GivenUpInSilence,
+        Self::PoisonForgotten,
+        Self::HandOverUntold,
+        Self::WatermarkFallsBack,
+    ];
+}

@@ -1,0 +1,340 @@
+//! Whoever holds the pipeline: seal late, submit, publish, sync, recycle.
+
+use wal_core::segment::word::{Arrived, Fill, SealAttempt, Tail};
+
+use super::bug::Bug;
+use super::config::{Machine, START, UNIT, align_up};
+use super::fault;
+use super::seal::{Activating, Progress};
+use super::state::{Cell, Flight, Frame, Held, LeaderPc, Pc, Safety, Sealed, State};
+
+impl Machine {
+    /// Whether the leader can take a step by itself.
+    pub(super) fn can_lead(&self, state: &State) -> bool {
+        let leader = &state.leader;
+        match leader.pc {
+            LeaderPc::Asleep => state.news && !state.poisoned,
+            LeaderPc::Reap if self.has(Bug::WatermarkOverGap) => {
+                leader.in_flight.is_empty() || leader.in_flight.iter().any(|flight| flight.done)
+            }
+            LeaderPc::Reap => leader.in_flight.first().is_none_or(|flight| flight.done),
+            LeaderPc::SubmitDirect => leader.in_flight.iter().all(|flight| flight.done),
+            LeaderPc::Poisoned => false,
+            _ => true,
+        }
+    }
+
+    /// One step of the leader.
+    pub(super) fn lead(&self, state: &mut State) {
+        let capacity = self.layout().segment;
+        let goal = state.leader.goal;
+        state.leader.pc = match state.leader.pc {
+            LeaderPc::Asleep => LeaderPc::Round,
+            LeaderPc::Round => {
+                state.news = false;
+                // One critical section: the goal is that of all registered until now.
+                state.leader.goal = state.writers.iter().map(|w| wanted(&w.pc)).max().unwrap_or(0);
+                state.leader.progressed = false;
+                LeaderPc::SealCurrent
+            }
+            LeaderPc::SealCurrent => LeaderPc::SealTail { seen: state.current },
+            LeaderPc::SealTail { seen } => {
+                let word = state.segments[self.slot(seen)].tail;
+                match word.seal(seen, START, capacity) {
+                    SealAttempt::Close { .. } => LeaderPc::SealBase { seen, word: word.0 },
+                    SealAttempt::Empty => LeaderPc::SubmitTail,
+                    SealAttempt::Stale => LeaderPc::SealStale { seen },
+                }
+            }
+            LeaderPc::SealBase { seen, word } => {
+                let base = state.segments[self.slot(seen)].place.base.get();
+                LeaderPc::SealAgain { seen, word, base }
+            }
+            LeaderPc::SealAgain { seen, word, base } => {
+                let again = state.segments[self.slot(seen)].tail;
+                if again.is_same_life(Tail(word)) && base + START >= goal {
+                    LeaderPc::SubmitTail
+                } else {
+                    LeaderPc::SealExchange { seen, word }
+                }
+            }
+            LeaderPc::SealExchange { seen, word } => self.exchange(state, seen, Tail(word)),
+            LeaderPc::SealStale { seen } if state.current == seen => LeaderPc::SubmitTail,
+            LeaderPc::SealStale { .. } => LeaderPc::SealCurrent,
+            LeaderPc::Seal(sealing) => match self.seal(state, sealing) {
+                Progress::More(sealing) => LeaderPc::Seal(sealing),
+                // Who leads sees for itself what it handed over.
+                Progress::Over { .. } => LeaderPc::SubmitTail,
+            },
+            LeaderPc::SubmitTail => self.look_ahead(state),
+            LeaderPc::SubmitFill => self.submit_next(state),
+            LeaderPc::SubmitDirect => {
+                state.leader.awaiting = None;
+                state.leader.next += 1;
+                LeaderPc::SubmitTail
+            }
+            LeaderPc::Reap => self.reap(state),
+            LeaderPc::Sync => {
+                for frame in &mut state.disk {
+                    if frame.safety == Safety::Cached {
+                        frame.safety = Safety::Durable;
+                    }
+                }
+                LeaderPc::PublishDurable { written: state.written }
+            }
+            LeaderPc::PublishDurable { written } => {
+                let durable =
+                    if self.has(Bug::DurableOvertakes) { goal.max(written) } else { written };
+                self.publish(state, written, durable);
+                state.leader.progressed = true;
+                LeaderPc::Settle
+            }
+            LeaderPc::Settle => self.settle(state),
+            LeaderPc::Arrive { sequence } => match self.arrive(state, sequence) {
+                Arrived::First => LeaderPc::Settle,
+                Arrived::Second => LeaderPc::Activate(Activating::new(sequence)),
+            },
+            LeaderPc::Activate(activating) => match self.activate(state, activating) {
+                Some(activating) => LeaderPc::Activate(activating),
+                None => LeaderPc::Settle,
+            },
+            LeaderPc::StepDown if state.news => LeaderPc::Round,
+            LeaderPc::StepDown => LeaderPc::Asleep,
+            LeaderPc::Poisoned => LeaderPc::Poisoned,
+        };
+    }
+
+    fn exchange(&self, state: &mut State, seen: u64, word: Tail) -> LeaderPc {
+        let tail = &mut state.segments[self.slot(seen)].tail;
+        let SealAttempt::Close { after, len } = word.seal(seen, START, self.layout().segment)
+        else {
+            return LeaderPc::SubmitTail;
+        };
+        if *tail != word && !self.has(Bug::ClosedByStore) {
+            return LeaderPc::SealCurrent;
+        }
+        *tail = after;
+        LeaderPc::Seal(self.close(state, seen, word, len, 0))
+    }
+
+    /// What comes next: somebody's direct frame, or a segment, whose tail is loaded.
+    fn look_ahead(&self, state: &mut State) -> LeaderPc {
+        if state.leader.in_flight.len() >= self.depth {
+            return LeaderPc::Reap;
+        }
+        if let Some(sealed) = state.leader.awaiting {
+            return self.direct_turn(state, sealed);
+        }
+        let next = state.leader.next;
+        if self.has(Bug::DirectOutOfOrder) {
+            let early = state
+                .writers
+                .iter()
+                .position(|w| matches!(w.pc, Pc::Turn { sequence, .. } if sequence >= next));
+            if let Some(owner) = early {
+                return self.direct_too_early(state, owner);
+            }
+        }
+        if state.segments[self.slot(next)].tail.is_life(next) {
+            LeaderPc::SubmitFill
+        } else {
+            LeaderPc::Reap
+        }
+    }
+
+    fn submit_next(&self, state: &mut State) -> LeaderPc {
+        let sequence = state.leader.next;
+        let segment = &state.segments[self.slot(sequence)];
+        if !segment.fill.is_complete() {
+            return LeaderPc::Reap;
+        }
+        let Sealed { place, len, direct, .. } =
+            Sealed { sequence, place: segment.place, len: segment.sealed, direct: segment.direct };
+        let base = place.base.get();
+        let empty = len <= START;
+        let end = if empty { base } else { align_up(base + len) };
+        let held = Held { sequence, base, end };
+        let frame = (!empty).then(|| self.next_frame(state, base, len, place.file, Vec::new()));
+        state.leader.in_flight.push(Flight {
+            done: frame.is_none(),
+            frame,
+            next: end,
+            held: Some(held),
+        });
+        if direct > 0 {
+            state.leader.awaiting = Some(Sealed { sequence, place, len, direct });
+        } else {
+            state.leader.next += 1;
+        }
+        if self.has(Bug::RecycledAtSubmission) {
+            state.segments[self.slot(sequence)].fill = Fill::QUEUED;
+            return LeaderPc::Arrive { sequence: sequence + self.segments as u64 };
+        }
+        LeaderPc::SubmitTail
+    }
+
+    /// The next frame in order.
+    fn next_frame(
+        &self,
+        state: &mut State,
+        base: u64,
+        len: u64,
+        file: u64,
+        cells: Vec<Cell>,
+    ) -> Frame {
+        let leader = &mut state.leader;
+        let opens = file != leader.file;
+        leader.file = file;
+        let link = leader.link.replace(base);
+        Frame { base, len, file, opens, link, cells, safety: Safety::Cached }
+    }
+
+    /// The turn of the frame behind `sealed`: its owner writes it, or has given it up.
+    fn direct_turn(&self, state: &mut State, sealed: Sealed) -> LeaderPc {
+        let Sealed { sequence: due, place, len, direct } = sealed;
+        let rotation = self.layout().rotate(place, len, direct);
+        let Some(to) = rotation.direct else { return LeaderPc::Reap };
+        let (base, next) = (to.base.get(), align_up(to.base.get() + direct));
+        let owner = state
+            .writers
+            .iter()
+            .position(|w| matches!(w.pc, Pc::Turn { sequence, .. } if sequence == due));
+        if let Some(owner) = owner {
+            let Pc::Turn { sequence, base: claimed } = state.writers[owner].pc else {
+                return LeaderPc::Reap;
+            };
+            state.writers[owner].pc = Pc::Writing { sequence, base: claimed };
+            let record = Cell::Record { lsn: claimed + UNIT, file: to.file, void: false };
+            let frame = self.next_frame(state, claimed, direct, to.file, vec![record]);
+            let flight = Flight { frame: Some(frame), next, done: false, held: None };
+            state.leader.in_flight.push(flight);
+            return LeaderPc::SubmitDirect;
+        }
+        let Some(index) = state.abandoned.iter().position(|&sequence| sequence == due) else {
+            return LeaderPc::Reap;
+        };
+        state.abandoned.remove(index);
+        let flight = if to.file == rotation.next.file {
+            let record = Cell::Record { lsn: base + UNIT, file: to.file, void: true };
+            let frame = self.next_frame(state, base, direct, to.file, vec![record]);
+            Flight { frame: Some(frame), next: rotation.next.base.get(), done: false, held: None }
+        } else {
+            Flight { frame: None, next: rotation.next.base.get(), done: true, held: None }
+        };
+        state.leader.in_flight.push(flight);
+        LeaderPc::SubmitDirect
+    }
+
+    /// The fault: a claimed frame is written before what lies in front of it.
+    fn direct_too_early(&self, state: &mut State, owner: usize) -> LeaderPc {
+        let Pc::Turn { sequence, base } = state.writers[owner].pc else { return LeaderPc::Reap };
+        state.writers[owner].pc = Pc::Writing { sequence, base };
+        let file = state.leader.file;
+        let record = Cell::Record { lsn: base + UNIT, file, void: false };
+        let frame = self.next_frame(state, base, Self::DIRECT, file, vec![record]);
+        let next = base + Self::DIRECT;
+        state.leader.in_flight.push(Flight { frame: Some(frame), next, done: false, held: None });
+        LeaderPc::Reap
+    }
+
+    /// The sink finishes a write: it has read the memory by now, at the latest.
+    pub(super) fn finish_write(&self, state: &mut State, index: usize) {
+        let Some(frame) = self.frame_in_flight(state, index) else { return };
+        state.leader.in_flight[index].done = true;
+        state.disk.push(frame);
+        state.disk.sort_by_key(|frame| frame.base);
+    }
+
+    /// A frame in flight with the bytes it would be written with now.
+    pub(super) fn frame_in_flight(&self, state: &State, index: usize) -> Option<Frame> {
+        let flight = &state.leader.in_flight[index];
+        let mut frame = flight.frame.clone().filter(|_| !flight.done)?;
+        if let Some(held) = flight.held {
+            let count = (frame.len.saturating_sub(START) / UNIT) as usize;
+            frame.cells = state.segments[self.slot(held.sequence)].cells.clone();
+            frame.cells.truncate(count);
+        }
+        Some(frame)
+    }
+
+    fn reap(&self, state: &mut State) -> LeaderPc {
+        let mut written = None;
+        let leader = &mut state.leader;
+        let mut done = leader.in_flight.iter().take_while(|flight| flight.done).count();
+        if self.has(Bug::WatermarkOverGap) {
+            done = leader.in_flight.iter().rposition(|flight| flight.done).map_or(0, |i| i + 1);
+        }
+        for flight in leader.in_flight.drain(..done) {
+            written = Some(flight.next);
+            if !self.has(Bug::RecycledAtSubmission) {
+                leader.held.extend(flight.held);
+            }
+        }
+        leader.progressed = written.is_some();
+        let idle = leader.in_flight.is_empty();
+        if let Some(written) = written {
+            let durable = if self.has(Bug::WatermarkFallsBack) { 0 } else { state.durable };
+            self.publish(state, written, durable);
+        }
+        if idle && state.leader.goal > state.durable && state.written > state.durable {
+            LeaderPc::Sync
+        } else {
+            LeaderPc::Settle
+        }
+    }
+
+    fn publish(&self, state: &mut State, written: u64, durable: u64) {
+        if written < state.written || durable < state.durable {
+            state.ghost.faults |= fault::WATERMARK_FELL;
+        }
+        if state.poisoned {
+            state.ghost.faults |= fault::AFTER_POISON;
+        }
+        (state.written, state.durable) = (written, durable);
+    }
+
+    /// Frees the next segment that nobody wants durable; else ends the round.
+    fn settle(&self, state: &mut State) -> LeaderPc {
+        let leader = &mut state.leader;
+        if let Some(&held) = leader.held.first()
+            && !(held.end > state.durable && leader.goal > held.base)
+        {
+            leader.held.remove(0);
+            state.segments[self.slot(held.sequence)].fill = Fill::QUEUED;
+            return LeaderPc::Arrive { sequence: held.sequence + self.segments as u64 };
+        }
+        if leader.progressed || !leader.in_flight.is_empty() {
+            return LeaderPc::Round;
+        }
+        LeaderPc::StepDown
+    }
+
+    /// A write or a sync fails. The writes in flight are waited for, and nothing more is done.
+    pub(super) fn fail(&self, state: &mut State) {
+        for index in 0..state.leader.in_flight.len() {
+            // Whether the failed one is there after all, a crash will tell.
+            self.finish_write(state, index);
+        }
+        for frame in &mut state.disk {
+            if frame.safety == Safety::Cached {
+                frame.safety = Safety::Dropped;
+            }
+        }
+        state.poisoned = true;
+        state.ghost.faults |= fault::FAILED;
+        if self.has(Bug::PoisonForgotten) && state.leader.pc == LeaderPc::Sync {
+            state.poisoned = false;
+            return;
+        }
+        state.leader.in_flight.clear();
+        state.leader.pc = LeaderPc::Poisoned;
+    }
+}
+
+/// What a writer has registered that it wants durable.
+const fn wanted(pc: &Pc) -> u64 {
+    match pc {
+        Pc::Wait { need } => *need,
+        _ => 0,
+    }
+}

@@ -1,0 +1,215 @@
+//! A sealer's duty, and activation: the same for a writer and for the leader.
+
+use wal_core::segment::word::{Arrived, Fill, Gate, Left, Tail};
+
+use super::bug::Bug;
+use super::config::{Machine, START, align_up};
+use super::fault;
+use super::state::State;
+
+/// A sealer at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sealing {
+    /// The segment it closed.
+    pub sequence: u64,
+    /// The life that it closed in truth: the same, unless the fault is there to tell them apart.
+    pub slot: usize,
+    /// Where the segment ended.
+    pub len: u64,
+    /// Length of the frame behind it.
+    pub direct: u64,
+    /// Where that frame goes, once that is known.
+    pub claim: u64,
+    /// What comes next, as an index into [`SEAL`].
+    at: usize,
+    activating: Option<Activating>,
+}
+
+/// Somebody who activates a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Activating {
+    sequence: u64,
+    /// What comes next, as an index into [`ACTIVATE`].
+    at: usize,
+}
+
+impl Activating {
+    pub(super) const fn new(sequence: u64) -> Self {
+        Self { sequence, at: 0 }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Seal {
+    Sealed,
+    Direct,
+    Next,
+    Arrive,
+    Bias,
+}
+
+/// Everything is said before the next segment can start, and that before this one is complete.
+const SEAL: [Seal; 5] = [Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive, Seal::Bias];
+const BIAS_FIRST: [Seal; 5] = [Seal::Bias, Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive];
+
+#[derive(Clone, Copy)]
+enum Activate {
+    Place,
+    Gate,
+    Fill,
+    Tail,
+    Current,
+}
+
+/// What a writer needs first, the tail next, `current` last.
+const ACTIVATE: [Activate; 5] =
+    [Activate::Place, Activate::Gate, Activate::Fill, Activate::Tail, Activate::Current];
+const PLACE_LATE: [Activate; 5] =
+    [Activate::Gate, Activate::Fill, Activate::Tail, Activate::Place, Activate::Current];
+const FILL_LATE: [Activate; 5] =
+    [Activate::Place, Activate::Gate, Activate::Tail, Activate::Fill, Activate::Current];
+
+/// What a sealer's step has come to.
+pub(super) enum Progress {
+    /// There is more to do.
+    More(Sealing),
+    /// That was all; whether the segment was handed over by it.
+    Over { handed_over: bool },
+}
+
+/// The sequence that the segment of an open `word` stores, given one that its slot had lived up to.
+pub(super) fn life(word: Tail, seen: u64) -> u64 {
+    (seen..).find(|&sequence| word.is_life(sequence)).unwrap_or(seen)
+}
+
+impl Machine {
+    /// Somebody's addition or exchange has just closed a segment of life `word`.
+    pub(super) fn close(
+        &self,
+        state: &mut State,
+        seen: u64,
+        word: Tail,
+        len: u64,
+        direct: u64,
+    ) -> Sealing {
+        let truth = life(word, seen);
+        let sequence = if self.has(Bug::SequenceFromCurrent) { seen } else { truth };
+        // The onlooker works out where the next segment has to start by its own arithmetic.
+        let ghost = &mut state.ghost;
+        let base = ghost.bases.get(truth as usize).copied().unwrap_or(0);
+        let mut end = base;
+        if len > START {
+            end = align_up(base + len);
+        }
+        if direct > 0 {
+            end = align_up(end + direct);
+        }
+        if ghost.bases.len() as u64 == truth + 1 {
+            ghost.bases.push(end);
+        } else {
+            ghost.faults |= fault::SEALED_TWICE;
+        }
+        Sealing { sequence, slot: self.slot(truth), len, direct, claim: 0, at: 0, activating: None }
+    }
+
+    /// One step of a sealer.
+    pub(super) fn seal(&self, state: &mut State, mut sealing: Sealing) -> Progress {
+        if let Some(activating) = sealing.activating {
+            sealing.activating = self.activate(state, activating);
+            if sealing.activating.is_none() {
+                sealing.at += 1;
+            }
+            return Self::more(sealing, false);
+        }
+        let Sealing { sequence, slot, len, direct, .. } = sealing;
+        let order = if self.has(Bug::BiasFirst) { BIAS_FIRST } else { SEAL };
+        let mut handed_over = false;
+        match order[sealing.at] {
+            Seal::Sealed => state.segments[slot].sealed = len,
+            Seal::Direct => state.segments[slot].direct = direct,
+            Seal::Next => {
+                // Nobody else touches the place until the sealer has arrived, so that it does not
+                // matter when it is loaded.
+                let rotation = self.layout().rotate(state.segments[slot].place, len, direct);
+                sealing.claim = rotation.direct.map_or(0, |place| place.base.get());
+                state.segments[slot].next = rotation.next;
+            }
+            Seal::Arrive => {
+                if !state.poisoned && self.arrive(state, sequence + 1) == Arrived::Second {
+                    sealing.activating = Some(Activating::new(sequence + 1));
+                    return Progress::More(sealing);
+                }
+            }
+            Seal::Bias => {
+                let segment = &mut state.segments[slot];
+                let (before, reserved) = (segment.fill, len - START);
+                let mut left = before.seal(reserved);
+                if self.has(Bug::StragglersForgotten) {
+                    segment.fill = Fill(Fill::SEALED);
+                    left = Left::Last;
+                } else {
+                    segment.fill = Fill(before.0.wrapping_add(Fill::seal_bias(reserved)));
+                }
+                if left == Left::Last || self.has(Bug::HandOverTwice) {
+                    Self::hand_over(state, sequence);
+                    handed_over = true;
+                }
+            }
+        }
+        sealing.at += 1;
+        Self::more(sealing, handed_over)
+    }
+
+    /// Whether there is more for a sealer to do. Handing over is not its last step under the fault
+    /// that puts the bias first; nothing is lost by that but a wake-up.
+    const fn more(sealing: Sealing, handed_over: bool) -> Progress {
+        if sealing.at < SEAL.len() {
+            Progress::More(sealing)
+        } else {
+            Progress::Over { handed_over }
+        }
+    }
+
+    pub(super) fn hand_over(state: &mut State, sequence: u64) {
+        if state.ghost.handed & (1 << sequence) != 0 {
+            state.ghost.faults |= fault::HANDED_TWICE;
+        }
+        state.ghost.handed |= 1 << sequence;
+    }
+
+    /// One addition to a gate.
+    pub(super) fn arrive(&self, state: &mut State, sequence: u64) -> Arrived {
+        let gate = &mut state.segments[self.slot(sequence)].gate;
+        let before = *gate;
+        *gate = Gate(before.0 + 1);
+        if self.has(Bug::GateSkipped) { Arrived::Second } else { before.arrive() }
+    }
+
+    /// One step of an activation; `None` after the last.
+    pub(super) fn activate(&self, state: &mut State, act: Activating) -> Option<Activating> {
+        let sequence = act.sequence;
+        let (slot, before) = (self.slot(sequence), self.slot(sequence + self.segments as u64 - 1));
+        let order = match self.bug {
+            Bug::PlaceAfterTail => PLACE_LATE,
+            Bug::FillAfterTail => FILL_LATE,
+            _ => ACTIVATE,
+        };
+        let place = state.segments[before].next;
+        let segment = &mut state.segments[slot];
+        match order[act.at] {
+            Activate::Place => segment.place = place,
+            Activate::Gate => segment.gate = Gate::SHUT,
+            Activate::Fill => segment.fill = Fill::OPEN,
+            Activate::Tail => segment.tail = Tail::open(sequence, START),
+            Activate::Current => {
+                state.current = if self.has(Bug::CurrentStored) {
+                    sequence
+                } else {
+                    state.current.max(sequence)
+                };
+            }
+        }
+        let at = act.at + 1;
+        (at < ACTIVATE.len()).then_some(Activating { sequence, at })
+    }
+}

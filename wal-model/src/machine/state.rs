@@ -1,0 +1,311 @@
+//! What there is: the words, the memory, the threads, the disk, and what an onlooker remembers.
+
+use wal_core::segment::place::Place;
+use wal_core::segment::word::{Fill, Gate, Tail};
+
+use super::seal::{Activating, Sealing};
+
+/// A state of the model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Sequence of the segment that is, or was last, active.
+    pub current: u64,
+    /// The ring.
+    pub segments: Vec<Segment>,
+    /// The writers.
+    pub writers: Vec<Writer>,
+    /// Whoever holds the pipeline.
+    pub leader: Leader,
+    /// Something happened since the leader last looked, or nobody leads and somebody should.
+    pub news: bool,
+    /// Segments whose direct frame was given up.
+    pub abandoned: Vec<u64>,
+    /// The log takes no further steps.
+    pub poisoned: bool,
+    /// The written watermark.
+    pub written: u64,
+    /// The durable watermark.
+    pub durable: u64,
+    /// Frames that the sink has been given and has finished with, by position.
+    pub disk: Vec<Frame>,
+    /// What an onlooker remembers.
+    pub ghost: Ghost,
+    /// What was found after a crash, which ends everything else.
+    pub crashed: Option<Recovered>,
+}
+
+/// One slot of the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// Space reserved.
+    pub tail: Tail,
+    /// Bytes committed.
+    pub fill: Fill,
+    /// Who has arrived.
+    pub gate: Gate,
+    /// Where it goes; its file stands for the salt.
+    pub place: Place,
+    /// Where it was sealed.
+    pub sealed: u64,
+    /// Length of the frame behind it.
+    pub direct: u64,
+    /// Where the next goes.
+    pub next: Place,
+    /// Its memory.
+    pub cells: Vec<Cell>,
+}
+
+/// Memory of one record: what a checksum over its bytes would vouch for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cell {
+    /// Never written.
+    Blank,
+    /// A record, made for this position of this file.
+    Record {
+        /// Position it was made for.
+        lsn: u64,
+        /// File whose salt it carries.
+        file: u64,
+        /// Readers skip it.
+        void: bool,
+    },
+}
+
+/// A writer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Writer {
+    /// Which program it runs.
+    pub program: usize,
+    /// How many calls it has finished.
+    pub done: usize,
+    /// Where it is.
+    pub pc: Pc,
+    /// End of its last record.
+    pub last: u64,
+    /// It handed a segment over and has not told yet.
+    pub owes: bool,
+}
+
+/// Space that a writer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grant {
+    /// Life of the slot that granted it.
+    pub sequence: u64,
+    /// Position in the segment.
+    pub at: u64,
+    /// Position in the stream, as the writer has it.
+    pub lsn: u64,
+    /// File whose salt it took.
+    pub file: u64,
+}
+
+/// Where a writer is: named for the step it takes next.
+#[expect(missing_docs, reason = "fields are named in the variant's line")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pc {
+    /// Load `current`.
+    Current,
+    /// Load the tail of the segment seen.
+    Tail { seen: u64 },
+    /// The tail was closed: load `current` again.
+    Again { seen: u64 },
+    /// Add to the tail. `early` is the base of a faulty writer that took it already.
+    Add { seen: u64, early: Option<(u64, u64)> },
+    /// Load base and salt.
+    Base { seen: u64, sequence: u64, at: u64, early: Option<(u64, u64)> },
+    /// Tell of a segment handed over, then go on copying.
+    TellThenCopy(Grant),
+    /// Copy.
+    Copy(Grant),
+    /// Add to the fill.
+    Commit(Grant),
+    /// Committed, not copied: only a faulty writer comes here.
+    LateCopy(Grant),
+    /// Tell, if one was last to leave, and go on to wait for the record or to the next call.
+    Leave(Grant),
+    /// Seal.
+    Seal(Sealing),
+    /// Tell, then wait for a segment after this one.
+    TellThenSpace { sequence: u64 },
+    /// Wait for a segment after this one.
+    Space { sequence: u64 },
+    /// Wait until durable.
+    Wait { need: u64 },
+    /// Tell, then wait for the turn of one's direct frame.
+    TellThenTurn { sequence: u64, base: u64 },
+    /// Wait for the turn of one's direct frame.
+    Turn { sequence: u64, base: u64 },
+    /// It is being written.
+    Writing { sequence: u64, base: u64 },
+    /// The program is over.
+    Done,
+    /// The log refused.
+    Refused,
+}
+
+/// A sealed segment as the leader read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sealed {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Where it goes.
+    pub place: Place,
+    /// Its length.
+    pub len: u64,
+    /// Length of the frame behind it.
+    pub direct: u64,
+}
+
+/// A segment written and not free yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Where it starts.
+    pub base: u64,
+    /// Where the next frame starts.
+    pub end: u64,
+}
+
+/// A write in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Flight {
+    /// What is on its way; `None` for a range for which nothing is written. The cells of a
+    /// segment's frame are read when the write is done.
+    pub frame: Option<Frame>,
+    /// Where the next frame starts.
+    pub next: u64,
+    /// It is over.
+    pub done: bool,
+    /// The segment whose memory it uses.
+    pub held: Option<Held>,
+}
+
+/// Whoever leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Leader {
+    /// Where it is.
+    pub pc: LeaderPc,
+    /// The segment to submit next.
+    pub next: u64,
+    /// That segment, if it is submitted and the frame behind it is not.
+    pub awaiting: Option<Sealed>,
+    /// Writes in flight.
+    pub in_flight: Vec<Flight>,
+    /// Segments written and not free.
+    pub held: Vec<Held>,
+    /// Where the last frame submitted starts.
+    pub link: Option<u64>,
+    /// The file written last.
+    pub file: u64,
+    /// What somebody wants durable.
+    pub goal: u64,
+    /// This round got somewhere.
+    pub progressed: bool,
+}
+
+/// Where the leader is: named for the step it takes next.
+#[expect(missing_docs, reason = "fields are named in the variant's line")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaderPc {
+    /// Nobody leads; wait for news.
+    Asleep,
+    /// Begin a round: take the news and the goal.
+    Round,
+    /// Load `current`, to seal.
+    SealCurrent,
+    /// Load the tail.
+    SealTail { seen: u64 },
+    /// Load the base.
+    SealBase { seen: u64, word: u64 },
+    /// Load the tail again and decide.
+    SealAgain { seen: u64, word: u64, base: u64 },
+    /// Exchange the tail.
+    SealExchange { seen: u64, word: u64 },
+    /// The tail was closed: load `current` again.
+    SealStale { seen: u64 },
+    /// Seal.
+    Seal(Sealing),
+    /// See what comes next; load the next segment's tail.
+    SubmitTail,
+    /// Load its fill, and submit it if it is complete.
+    SubmitFill,
+    /// Wait until all writes are done, the last of which is a direct frame's.
+    SubmitDirect,
+    /// Wait for the oldest write, and publish.
+    Reap,
+    /// Sync.
+    Sync,
+    /// Publish what was synced.
+    PublishDurable { written: u64 },
+    /// Free what nobody wants durable any more.
+    Settle,
+    /// Arrive at the gate of a freed segment.
+    Arrive { sequence: u64 },
+    /// Activate it.
+    Activate(Activating),
+    /// Step down unless there is news.
+    StepDown,
+    /// The log is poisoned.
+    Poisoned,
+}
+
+/// How safe a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Safety {
+    /// In a cache: a crash may lose it, a sync makes it durable.
+    Cached,
+    /// A sync failed: a crash may lose it, and a later sync changes nothing.
+    Dropped,
+    /// On the medium.
+    Durable,
+}
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// Where it starts.
+    pub base: u64,
+    /// Its length, header included.
+    pub len: u64,
+    /// File it lies in.
+    pub file: u64,
+    /// It is the first of its file.
+    pub opens: bool,
+    /// Where the frame before it starts.
+    pub link: Option<u64>,
+    /// Its records.
+    pub cells: Vec<Cell>,
+    /// How safe it is.
+    pub safety: Safety,
+}
+
+/// What an onlooker remembers, to judge by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ghost {
+    /// Where each segment has to start, by sequence.
+    pub bases: Vec<u64>,
+    /// Ranges of the stream that are somebody's (as they have it), by start.
+    pub ranges: Vec<(u64, u64)>,
+    /// Where direct frames start that were given up.
+    pub given_up: Vec<u64>,
+    /// End of the furthest reservation.
+    pub highest: u64,
+    /// Segments handed over, by sequence.
+    pub handed: u64,
+    /// The furthest position that somebody was told is durable.
+    pub acked: u64,
+    /// Steps that no state shows, see [`super::fault`].
+    pub faults: u8,
+}
+
+/// What recovery made of the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recovered {
+    /// Records of the valid prefix, voids too: position, file, and what is there.
+    pub found: Vec<(u64, u64, Cell)>,
+    /// Where the log ends.
+    pub end: u64,
+    /// A frame that was written had not been synced.
+    pub unsynced: bool,
+}

@@ -1,0 +1,112 @@
+//! Checks the model, or lets a browser explore it.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use stateright::Model;
+use wal_model::machine::{Machine, Op};
+use wal_model::{report, suite};
+
+#[derive(Parser)]
+#[command(about = "Checks the log's core as a state machine")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at every state, and print states, steps, depth and time.
+    Check {
+        #[command(flatten)]
+        shape: Shape,
+        /// The larger machines as well: minutes.
+        #[arg(long)]
+        large: bool,
+    },
+    /// Serve the states to a browser on this machine.
+    Explore {
+        #[command(flatten)]
+        shape: Shape,
+        /// Port to listen on.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
+}
+
+#[derive(clap::Args)]
+struct Shape {
+    /// Writers, each of which does what `--program` says; without it, the standard machines.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=8))]
+    writers: Option<u64>,
+    /// Segments of the ring.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(2..=8))]
+    segments: u64,
+    /// Records that fit a segment.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
+    records: u64,
+    /// Calls of each writer: append, sync, void, direct.
+    #[arg(long, value_delimiter = ',', default_value = "sync")]
+    program: Vec<Call>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Call {
+    Append,
+    Sync,
+    Void,
+    Direct,
+}
+
+impl Shape {
+    fn machine(&self, writers: u64) -> Machine {
+        let program: Vec<Op> = self
+            .program
+            .iter()
+            .map(|call| match call {
+                Call::Append => Op::Append,
+                Call::Sync => Op::Sync,
+                Call::Void => Op::Void,
+                Call::Direct => Op::Direct,
+            })
+            .collect();
+        let mut machine = Machine::new(writers as usize, self.segments as usize, &program);
+        machine.records = self.records;
+        machine
+    }
+}
+
+fn check(shape: &Shape, large: bool) -> bool {
+    let machines = match shape.writers {
+        Some(writers) => vec![("as given", shape.machine(writers))],
+        None if large => suite::quick().into_iter().chain(suite::large()).collect(),
+        None => suite::quick(),
+    };
+    let mut fine = true;
+    for (name, machine) in machines {
+        let report = report::check(&machine);
+        println!("{name:<40} {report}");
+        // A machine of one's own need not meet everything.
+        fine &= report.broken.is_empty() && (shape.writers.is_some() || report.is_fine());
+    }
+    fine
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Check { shape, large } => {
+            if check(&shape, large) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Command::Explore { shape, port } => {
+            let machine = shape.machine(shape.writers.unwrap_or(2));
+            println!("http://127.0.0.1:{port}/");
+            machine.checker().serve((Ipv4Addr::LOCALHOST, port));
+            ExitCode::SUCCESS
+        }
+    }
+}
