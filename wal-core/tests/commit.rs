@@ -7,7 +7,7 @@ mod support;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -319,6 +319,52 @@ fn an_executor_that_drops_its_jobs_ends_the_wait() {
     let a = wal.append(b"a").unwrap();
     assert!(matches!(block_on(wal.durable(a.lsn)), Err(Error::NoExecutor)));
     wal.wait_durable(a.lsn).unwrap();
+}
+
+/// A job that the executor has not come to does not keep a closed log open.
+#[test]
+fn a_job_in_the_queue_keeps_no_log_open() {
+    let queue = Arc::new(Mutex::new(Vec::<Job>::new()));
+    let later = Arc::clone(&queue);
+    let disk = MemDisk::new();
+    let executor = move |job: Job| later.lock().unwrap().push(job);
+    let wal = open(&disk, tiny().executor(executor));
+    let a = wal.append(b"a").unwrap();
+    let mut future = Box::pin(wal.durable(a.lsn));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(future);
+    wal.close().unwrap();
+    let wal = open(&disk, tiny());
+    assert_eq!(payloads(&wal), [b"a"]);
+    let jobs = std::mem::take(&mut *queue.lock().unwrap());
+    assert_eq!(jobs.len(), 1);
+    jobs.into_iter().for_each(|job| job());
+}
+
+/// A thread of the executor's own, the only one, may wait: it does the work that it waits for.
+#[test]
+fn waiting_on_the_executors_only_thread_is_no_deadlock() {
+    let (send, receive) = mpsc::channel::<Job>();
+    let (jobs, done) = (send.clone(), mpsc::channel());
+    let wal = open(&MemDisk::new(), tiny().executor(move |job: Job| send.send(job).unwrap()));
+    let straggler = wal.reserve(8).unwrap();
+    let waiting = wal.clone();
+    let (sent, done) = done;
+    jobs.send(Box::new(move || {
+        let a = waiting.append(b"a").unwrap();
+        sent.send(waiting.wait_durable(a.lsn)).unwrap();
+    }))
+    .unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // Ends with the first job: the pool is busy with it until then.
+            let job = receive.recv().unwrap();
+            job();
+        });
+        thread::sleep(std::time::Duration::from_millis(30));
+        straggler.commit().unwrap();
+        done.recv_timeout(std::time::Duration::from_secs(20)).expect("deadlock").unwrap();
+    });
 }
 
 /// Closing lets in-flight reservations finish, refuses the rest, and is durable to the end.

@@ -230,6 +230,9 @@ fn a_large_record_that_is_refused_leaves_a_hole_that_stalls_nobody() {
             (wal.append(&vec![2; large]), other.join().unwrap())
         });
         assert!(refused.0.unwrap_err().is_no_space() && refused.1.unwrap_err().is_no_space());
+        // The watermark may pass the range that was given up; readers find nothing wrong.
+        let _ = wal.sync();
+        assert!(payloads(&wal) == expected, "{large}");
         let behind = wal.append(b"behind").unwrap();
         expected.push(b"behind".to_vec());
         assert!(wal.wait_durable(behind.lsn).unwrap_err().is_no_space());
@@ -244,6 +247,15 @@ fn a_large_record_that_is_refused_leaves_a_hole_that_stalls_nobody() {
         assert!(payloads(&wal) == expected, "{large}");
         assert_eq!(report.verdict, Verdict::Closed);
     }
+}
+
+/// The ring writes all of the memory it is lent, so what a sink lends is checked.
+#[test]
+fn too_little_segment_memory_is_refused() {
+    let (sink, control) = ScriptSink::open(&MemDisk::new());
+    control.lend(128);
+    let error = Wal::open(sink, tiny()).unwrap_err();
+    assert!(error.to_string().contains("128 bytes"), "{error}");
 }
 
 /// One write fails, once, of a segment or of a large record: that is final, too.

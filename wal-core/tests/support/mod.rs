@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use wal_core::probe::{Event, Probe};
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{
-    Completion, Listing, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Submitted, Write,
 };
 use wal_core::{Options, Wal};
 
@@ -68,6 +68,8 @@ struct Script {
     /// Keep writes in flight until this many are, then complete the newest first.
     hold: usize,
     oldest_first: bool,
+    /// Bytes of segment memory to lend, whatever is asked for.
+    lend: Option<usize>,
     held: VecDeque<(u64, u64, u64, Vec<u8>)>,
     done: Vec<Completion>,
 }
@@ -91,6 +93,7 @@ impl Control {
             panic_on_sync: false,
             hold: 0,
             oldest_first: false,
+            lend: None,
             held: VecDeque::new(),
             done: Vec::new(),
         };
@@ -131,6 +134,10 @@ impl Control {
     /// Completes held writes in their order.
     pub fn oldest_first(&self) {
         self.change(|s| s.oldest_first = true);
+    }
+
+    pub fn lend(&self, bytes: usize) {
+        self.change(|s| s.lend = Some(bytes));
     }
 
     pub fn syncs(&self) -> u64 {
@@ -221,6 +228,11 @@ impl LogSource for ScriptSink {
 }
 
 impl SegmentSink for ScriptSink {
+    fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
+        let lend = self.control.0.0.lock().unwrap().lend.unwrap_or(len);
+        SegmentMemory::heap(lend, 8).map_err(|e| error(SinkOp::Memory, e.kind()))
+    }
+
     fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
         self.control.gate(SinkOp::Create)?;
         self.inner.create(sequence, capacity)
