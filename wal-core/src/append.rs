@@ -220,9 +220,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     #[inline]
     fn claim(&self, stored: u64, patience: Patience) -> Result<(Grant, Filler), Error> {
         let shared = &self.shared;
-        if !shared.is_open() {
-            return Err(shared.refusal().unwrap_or(Error::Closed));
-        }
+        shared.check_open()?;
         loop {
             let (claim, duty) = shared.ring.reserve(stored, || !shared.is_poisoned());
             shared.fulfil(duty);
@@ -271,9 +269,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         if patience == Patience::Try {
             return Err(self.needs_to_wait(stored_len(records) as usize));
         }
-        if !shared.is_open() {
-            return Err(shared.refusal().unwrap_or(Error::Closed));
-        }
+        shared.check_open()?;
         let len = frame::HEADER_LEN as u64 + stored_len(records);
         let claim = self.claim_direct(len, false)?;
         let frame = DirectFrame::data(claim, records);

@@ -118,13 +118,7 @@ fn check_memory(memory: &SegmentMemory, len: usize, align: usize) -> Result<(), 
         memory.len(),
         memory.as_ptr()
     );
-    Err(Error::from(SinkError {
-        op: SinkOp::Memory,
-        file: None,
-        path: None,
-        offset: None,
-        source: std::io::Error::other(message),
-    }))
+    Err(Error::from(SinkError::of(SinkOp::Memory, std::io::Error::other(message))))
 }
 
 /// Keeps a copy of what recovery cuts off from files that stay.
@@ -180,12 +174,8 @@ fn random(seed: Option<u64>) -> Result<(u64, [u8; 16]), Error> {
                 *byte = (seed.rotate_left(index as u32 * 7) as u8) ^ index as u8;
             }
         }
-        None => getrandom::fill(&mut bytes).map_err(|source| SinkError {
-            op: SinkOp::Open,
-            file: None,
-            path: None,
-            offset: None,
-            source: std::io::Error::other(source.to_string()),
+        None => getrandom::fill(&mut bytes).map_err(|source| {
+            SinkError::of(SinkOp::Open, std::io::Error::other(source.to_string()))
         })?,
     }
     let (salt, id) = bytes.split_at(8);

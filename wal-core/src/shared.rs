@@ -133,6 +133,12 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             .is_ok()
     }
 
+    /// Refuses new work unless the log is open.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_open() { Ok(()) } else { Err(self.refusal().unwrap_or(Error::Closed)) }
+    }
+
     /// Why the log takes nothing more, if it does not.
     pub(crate) fn refusal(&self) -> Option<Error> {
         match self.lifecycle() {

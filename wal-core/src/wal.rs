@@ -124,9 +124,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// As for [`append`](Self::append) and [`wait_durable`](Self::wait_durable).
     pub fn mark_durable(&self) -> Result<(), Error> {
-        if !self.shared.is_open() {
-            return Err(self.shared.refusal().unwrap_or(Error::Closed));
-        }
+        self.shared.check_open()?;
         self.sync()?;
         self.write_mark(frame::Kind::Mark).map(drop)
     }

@@ -36,13 +36,8 @@ impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
     fn drop(&mut self) {
         if let Some(pipeline) = self.pipeline.take() {
             // Only a panic comes here with the pipeline. Poisoned first, so that nobody leads.
-            self.shared.poison(SinkError {
-                op: SinkOp::Panic,
-                file: None,
-                path: None,
-                offset: None,
-                source: std::io::Error::other("a panic while flushing"),
-            });
+            let source = std::io::Error::other("a panic while flushing");
+            self.shared.poison(SinkError::of(SinkOp::Panic, source));
             lock(&self.shared.desk).pipeline = Some(pipeline);
         }
     }

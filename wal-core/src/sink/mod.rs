@@ -136,13 +136,8 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     ///
     /// Out of memory or out of a registered resource; the log does not open.
     fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
-        SegmentMemory::heap(len, self.alignment()).map_err(|source| SinkError {
-            op: SinkOp::Memory,
-            file: None,
-            path: None,
-            offset: None,
-            source,
-        })
+        SegmentMemory::heap(len, self.alignment())
+            .map_err(|source| SinkError::of(SinkOp::Memory, source))
     }
 
     /// Makes file `sequence` exist with `capacity` readable, writable bytes whose directory entry
@@ -294,6 +289,12 @@ pub struct SinkError {
 }
 
 impl SinkError {
+    /// A failure of `op` that is not about one file.
+    #[must_use]
+    pub const fn of(op: SinkOp, source: io::Error) -> Self {
+        Self { op, file: None, path: None, offset: None, source }
+    }
+
     /// Whether the cause is a full disk or an exhausted quota.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
