@@ -42,6 +42,7 @@
 //! `cargo run -p wal-model --release -- check --large` takes minutes; `-- explore` opens the states
 //! to a browser.
 
+pub mod bugs;
 pub mod machine;
 pub mod report;
 pub mod suite;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stateright::Model;
+use wal_model::bugs::command as bugs;
 use wal_model::machine::{Machine, Op};
 use wal_model::{report, suite};
 
@@ -25,6 +26,8 @@ enum Command {
         #[arg(long)]
         large: bool,
     },
+    /// Break the code on purpose, bug by bug, and see who notices.
+    Bugs(bugs::Args),
     /// Serve the states to a browser on this machine.
     Explore {
         #[command(flatten)]
@@ -102,6 +105,14 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+        Command::Bugs(args) => match args.run() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Command::Explore { shape, port } => {
             let machine = shape.machine(shape.writers.unwrap_or(2));
             println!("http://127.0.0.1:{port}/");

@@ -1,0 +1,102 @@
+//! Deliberate bugs of the shipped code, and who must notice each.
+//!
+//! A check that cannot fail is no check. Each [`Bug`] is an edit of the sources; [`run`] applies it
+//! to a copy of the workspace and runs the layers that must catch it: tests, schedules, orderings,
+//! traces, the state machine and the specification. `cargo bugs` runs them all and prints who
+//! caught what; it fails if one survives.
+
+pub mod command;
+mod flush;
+mod ring;
+pub mod run;
+mod storage;
+pub mod tree;
+
+use std::fmt;
+
+use crate::machine;
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug)]
+pub struct Bug {
+    /// Its name, for the command line.
+    pub name: &'static str,
+    /// What is wrong, in one sentence.
+    pub what: &'static str,
+    /// What to change.
+    pub edits: &'static [Edit],
+    /// Who must notice.
+    pub caught_by: &'static [Layer],
+}
+
+/// A change of one place of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit {
+    /// Path from the workspace's root.
+    pub file: &'static str,
+    /// Text that occurs there exactly once.
+    pub find: &'static str,
+    /// What stands there instead.
+    pub replace: &'static str,
+}
+
+/// Who can notice a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// A test target of `wal-core`; `lib` for its unit tests.
+    Core(&'static str),
+    /// A test target of `wal-io-std`.
+    Files(&'static str),
+    /// The real log against a list of records (`tests/reference.rs`).
+    Reference,
+    /// Probe events of the real log, replayed on the state machine (`tests/trace.rs`).
+    Trace,
+    /// A scenario under shuttle.
+    Shuttle(&'static str),
+    /// A test target under loom.
+    Loom(&'static str),
+    /// The state machine has the same bug, and its property finds it.
+    Machine(machine::Bug),
+    /// The specification has the same bug, and TLC reports its property.
+    Spec(&'static str),
+}
+
+impl Layer {
+    /// The kind of layer, as `--layer` takes it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Core(_) | Self::Files(_) => "tests",
+            Self::Reference => "reference",
+            Self::Trace => "trace",
+            Self::Shuttle(_) => "shuttle",
+            Self::Loom(_) => "loom",
+            Self::Machine(_) => "machine",
+            Self::Spec(_) => "spec",
+        }
+    }
+}
+
+/// Every kind of layer.
+pub const KINDS: [&str; 7] = ["tests", "reference", "trace", "shuttle", "loom", "machine", "spec"];
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(target) => write!(f, "wal-core:{target}"),
+            Self::Files(target) => write!(f, "wal-io-std:{target}"),
+            Self::Reference => f.write_str("reference"),
+            Self::Trace => f.write_str("trace"),
+            Self::Shuttle(scenario) => write!(f, "shuttle:{scenario}"),
+            Self::Loom(target) => f.write_str(target),
+            Self::Machine(bug) => write!(f, "machine:{bug:?}"),
+            Self::Spec(fault) => write!(f, "spec:{fault}"),
+        }
+    }
+}
+
+/// Every bug, in the order of a record's life.
+#[must_use]
+pub fn all() -> Vec<Bug> {
+    [ring::BUGS, flush::BUGS, storage::BUGS].concat()
+}

@@ -1,0 +1,79 @@
+//! The list of bugs does not rot: every edit still applies, every layer named exists, everything
+//! that can be switched on is named, and some bugs are tried for real. `cargo bugs` tries all.
+#![cfg(not(any(wal_shuttle, wal_loom)))]
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use wal_model::bugs::run::{Outcome, Run, Runner};
+use wal_model::bugs::{Layer, all, tree};
+use wal_model::machine;
+
+fn source(path: &str) -> String {
+    fs::read_to_string(tree::root().join(path)).unwrap()
+}
+
+#[test]
+fn every_edit_applies_and_every_name_is_unique() {
+    let mut names = BTreeSet::new();
+    for bug in all() {
+        assert!(names.insert(bug.name), "{} is there twice", bug.name);
+        assert!(!bug.edits.is_empty() && !bug.caught_by.is_empty(), "{}", bug.name);
+        for edit in bug.edits {
+            let text = source(edit.file);
+            let edited = tree::apply(edit, &text).unwrap_or_else(|e| panic!("{}: {e}", bug.name));
+            assert_ne!(text, edited, "{}", bug.name);
+        }
+    }
+    assert!(names.len() >= 25, "{}", names.len());
+}
+
+#[test]
+fn every_layer_that_is_named_exists() {
+    let shuttle = source("wal-model/tests/shuttle.rs");
+    let check = source("spec/check");
+    for bug in all() {
+        for layer in bug.caught_by {
+            let there = match layer {
+                Layer::Core("lib") => true,
+                Layer::Core(target) => {
+                    tree::root().join(format!("wal-core/tests/{target}.rs")).exists()
+                }
+                Layer::Files(target) => {
+                    tree::root().join(format!("wal-io-std/tests/{target}.rs")).exists()
+                }
+                Layer::Loom(target) => {
+                    tree::root().join(format!("wal-model/tests/{target}.rs")).exists()
+                }
+                Layer::Reference => tree::root().join("wal-model/tests/reference.rs").exists(),
+                Layer::Trace => tree::root().join("wal-model/tests/trace.rs").exists(),
+                Layer::Shuttle(scenario) => shuttle.contains(&format!("fn {scenario}()")),
+                Layer::Machine(bug) => machine::Bug::ALL.contains(bug),
+                Layer::Spec(fault) => check.contains(&format!("(\"{fault}\", ")),
+            };
+            assert!(there, "{}: there is no {layer}", bug.name);
+        }
+    }
+}
+
+/// What runs for an hour in `cargo bugs`, for a few: the sound code passes, and a bug of the ring,
+/// one of the flush and one of the disk format do not.
+#[test]
+fn some_bugs_are_caught_for_real() {
+    let mut runner = Runner::new().unwrap();
+    let core = |layer| matches!(layer, Layer::Core("flow" | "lib"));
+    let sound = runner.baseline(&[Layer::Core("flow"), Layer::Core("lib")]);
+    for run in sound {
+        assert_eq!(run.outcome, Outcome::Passed, "{}", run.layer);
+    }
+    for name in ["one-past-the-end", "batch-of-singles", "salt-dropped"] {
+        let bug = all().into_iter().find(|bug| bug.name == name).unwrap();
+        let caught = runner.bug(&bug, core).unwrap();
+        assert!(!caught.is_empty());
+        for Run { layer, outcome, time } in caught {
+            println!("{name}: {layer} {:.1} s {outcome}", time.as_secs_f64());
+            assert!(outcome.is_caught(), "{name} is missed by {layer}: {outcome}");
+        }
+    }
+}
