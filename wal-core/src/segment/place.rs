@@ -90,9 +90,10 @@ mod tests {
 
     #[test]
     fn a_partly_filled_segment_takes_whole_blocks() {
-        let next = LAYOUT.rotate(FIRST, 100, 0).next;
-        assert_eq!(next, Place { base: Lsn::new(4096), ..FIRST });
+        let Rotation { direct, next } = LAYOUT.rotate(FIRST, 100, 0);
+        assert_eq!((direct, next), (None, Place { base: Lsn::new(4096), ..FIRST }));
         assert_eq!(next.offset(), 8192);
+        assert!(FIRST.opens_file() && !next.opens_file());
     }
 
     #[test]

@@ -263,11 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn words_of_one_life_are_told_from_those_of_another() {
+        let word = Tail::open(3, 64);
+        assert!(word.is_same_life(Tail::closed(3, CAP)) && word.is_same_life(Tail::open(3, 72)));
+        assert!(!word.is_same_life(Tail::open(4, 64)) && !word.is_same_life(Tail::open(5, 64)));
+    }
+
+    #[test]
     fn states_are_told_from_the_words() {
         assert_eq!(state(Tail::open(0, 64), Fill::OPEN, CAP), State::Active);
         assert_eq!(state(Tail::closed(0, CAP), Fill::OPEN, CAP), State::Writing);
         assert_eq!(state(Tail::closed(0, CAP), Fill(Fill::SEALED), CAP), State::Writing);
         assert_eq!(state(Tail::closed(0, CAP), Fill::QUEUED, CAP), State::Queued);
+        let complete = |fill: Fill| (fill.is_sealed(), fill.is_complete());
+        assert_eq!(complete(Fill::OPEN), (false, false));
+        assert_eq!(complete(Fill(Fill::seal_bias(8))), (true, false));
+        assert_eq!(complete(Fill(Fill::SEALED)), (true, true));
+        assert_eq!(complete(Fill::QUEUED), (true, false));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Args {
             return Ok(false);
         }
         let (mut caught, mut missed) = (0, 0);
-        for bug in &bugs {
+        for bug in bugs.iter().filter(|bug| bug.caught_by.iter().any(|l| self.wants(*l))) {
             println!("{}: {}", bug.name, bug.what);
             for run in runner.bug(bug, |layer| self.wants(layer))? {
                 let is_caught = run.outcome.is_caught();

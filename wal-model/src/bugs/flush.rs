@@ -167,7 +167,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "if desk.pipeline.is_none() {
             } else if",
         }],
-        caught_by: &[Core("commit"), Machine(M::HandOverUntold)],
+        caught_by: &[Machine(M::HandOverUntold)],
     },
     Bug {
         name: "news-ignored",
@@ -256,7 +256,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "desk.refusal = Some(error.clone());
         let woken = Vec::from_iter(desk.waiters.take_thread());",
         }],
-        caught_by: &[Core("failure")],
+        caught_by: &[],
     },
     Bug {
         name: "dropped-job-untold",
