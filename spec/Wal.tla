@@ -27,6 +27,7 @@ Junk == [t |-> <<>>, lsn |-> -1, i |-> 0, len |-> 0]
 NoNeed == [k |-> "none", v |-> 0, e |-> 0]
 SEALED == 100       \* the bias of a sealed segment's fill
 QUEUED == 1000      \* the fill of a free segment
+DEEP == -2          \* why a leader submits no more: as many writes as allowed are in flight
 Slots == 0 .. NSeg - 1
 Slot(gen) == gen % NSeg
 Max(a, b) == IF a > b THEN a ELSE b
@@ -83,7 +84,7 @@ vars == <<ring, marks, desk, pipe, sink, pc, loc, ops, ghost, world, used>>
 NoLoc == [cur |-> 0, gen |-> 0, at |-> 0, len |-> 0, lsn |-> 0, i |-> 0, dl |-> 0, tgt |-> 0,
           nb |-> 0, ret |-> "", op |-> "", act |-> FALSE, ho |-> FALSE, need |-> NoNeed,
           goal |-> 0, dg |-> 0, stuck |-> -1, prog |-> FALSE, refd |-> FALSE, ref0 |-> 0,
-          wcap |-> 0, nxt |-> 0]
+          wcap |-> 0, nxt |-> 0, void |-> FALSE]
 NoBudget == [direct |-> 0, errors |-> 0, refusals |-> 0, crashes |-> 0, truncates |-> 0]
 
 Tail0 == [s \in Slots |-> [gen |-> s, pos |-> IF s = 0 THEN 0 ELSE Cap + 1]]
@@ -127,9 +128,10 @@ Wake(w, to, W, need) ==
 
 Registered == {q \in Writers : regs[q] # NoNeed}
 Served == {q \in Registered : Satisfied(regs[q])}
-\* One waiter to lead next: who waits for durability first, then owners of frames, then for space.
-Successors ==
-    LET of(k) == {q \in Registered : regs[q].k = k}
+\* One of the waiters Q to lead next: who waits for durability first, then owners of frames, then
+\* for space.
+Successors(Q) ==
+    LET of(k) == {q \in Q : regs[q].k = k}
         first(S) == {{q} : q \in {q \in S : \A r \in S : regs[q].v <= regs[r].v}}
     IN IF of("D") # {} THEN first(of("D"))
        ELSE IF of("X") # {} THEN first(of("X"))
@@ -229,9 +231,10 @@ Abort(w) ==
     /\ MayAbort /\ pc[w] = "copy"
     /\ mem' = [mem EXCEPT ![Slot(l.gen)] = [j \in 1 .. Cap |->
                  IF j > l.at /\ j <= l.at + l.len THEN Cell(Tag(w), l.lsn, l.len, j - l.at) ELSE @[j]]]
-    /\ Goto(w, "commit") /\ Set(w, [l EXCEPT !.i = 0])
+    /\ Goto(w, "commit") /\ Set(w, [l EXCEPT !.i = 0, !.void = TRUE])
     /\ UNCHANGED <<words, marks, desk, pipe, sink, ops, ghost, world, used>>
 
+\* HandOver: the segment is complete. Part of the addition to `fill` that makes it so.
 HandOver(gen) ==
     handed' = LET n == Cardinality({h \in handed : h.gen = gen})
               IN handed \cup {[gen |-> gen, n |-> n + 1]}
@@ -245,7 +248,7 @@ Commit(w) ==
     /\ pc[w] = "commit"
     /\ fill' = [fill EXCEPT ![s] = @ + l.len]
     /\ IF last THEN HandOver(l.gen) ELSE UNCHANGED handed
-    /\ Set(w, [l EXCEPT !.ho = last, !.act = FALSE, !.ret = "appended"])
+    /\ Set(w, [l EXCEPT !.ho = last, !.act = FALSE, !.ret = "appended", !.void = FALSE])
     /\ Goto(w, IF last THEN "tell" ELSE "appended")
     /\ UNCHANGED <<tail, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
                    ops, ranges, hi, resv, acked, world, used>>
@@ -258,7 +261,7 @@ Tell(w) ==
     /\ pc[w] = "tell"
     /\ Set(w, [l EXCEPT !.act = FALSE, !.ho = FALSE])
     /\ IF l.ho /\ leader = NoOne
-       THEN /\ \E n \in Successors : Wake(w, l.ret, served \cup n, regs[w])
+       THEN /\ \E n \in Successors(Registered \ served) : Wake(w, l.ret, served \cup n, regs[w])
             /\ UNCHANGED news
        ELSE /\ Wake(w, l.ret, served, regs[w])
             /\ news' = (news \/ l.ho)
@@ -316,9 +319,7 @@ SealFill(w) ==
     IN
     /\ pc[w] = "s4"
     /\ fill' = [fill EXCEPT ![s] = @ + SEALED - reserved]
-    /\ handed' = IF last \/ Mutant = "HandOverTwice"
-                 THEN handed \cup {[gen |-> l.gen, n |-> Cardinality({h \in handed : h.gen = l.gen}) + 1]}
-                 ELSE handed
+    /\ IF last \/ Mutant = "HandOverTwice" THEN HandOver(l.gen) ELSE UNCHANGED handed
     /\ Set(w, [l EXCEPT !.ho = (@ \/ last)])
     /\ Goto(w, IF l.ret = "rLoad" THEN "rLoad" ELSE IF l.ret = "L3" THEN "LSealed" ELSE "tell")
     /\ UNCHANGED <<tail, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
@@ -436,7 +437,7 @@ Abandon(w) ==
     /\ pc[w] = "abandon"
     /\ abandoned' = IF Mutant = "AbandonForgotten" THEN abandoned ELSE abandoned \cup {loc[w].need.v}
     /\ news' = TRUE
-    /\ \E n \in IF leader = NoOne THEN Successors ELSE {{}} :
+    /\ \E n \in IF leader = NoOne THEN Successors(Registered) ELSE {{}} :
            Wake(w, "idle", n, NoNeed)
     /\ Set(w, NoLoc) /\ ops' = [ops EXCEPT ![w] = @ + 1]
     /\ UNCHANGED <<ring, marks, pipe, sink, leader, refusals, ghost, world, used>>
@@ -513,7 +514,13 @@ Submit(fr, h) ==
 Claim(g) == CHOOSE r \in ranges : r.gen = g /\ r.at = Cap + 1
 Owns(w, g) == loc[w].need.k = "X" /\ loc[w].need.v = g
 
-\* Write: submit what is complete, in order, as deep as allowed.
+\* A write is over, and the leader may know; it went wrong.
+Finished(i) == IF flights[i].done THEN TRUE
+               ELSE frames[flights[i].f].st \in {"written", "durable", "failed"}
+Failed(i) == IF flights[i].done THEN FALSE ELSE frames[flights[i].f].st = "failed"
+
+\* Write: submit what is complete, in order, as deep as allowed. A write that is over counts until
+\* it is reaped, unless it was over when submitting it returned: the sink decides.
 Write(w) ==
     LET l == loc[w]
         s == Slot(pnext)
@@ -521,11 +528,14 @@ Write(w) ==
         mine == pawait /\ Owns(w, pnext)
         void == pawait /\ ~mine /\ pnext \in abandoned
         seg == ~pawait /\ complete
+        unreaped == Cardinality({i \in 1 .. Len(flights) : ~flights[i].done})
+        unfinished == Cardinality({i \in 1 .. Len(flights) : ~Finished(i)})
     IN
     /\ pc[w] = "L3"
-    /\ IF Len(flights) >= Depth \/ ~(mine \/ void \/ seg)
+    /\ \E deep \in {unreaped >= Depth, unfinished >= Depth} :
+       IF deep \/ ~(mine \/ void \/ seg)
        THEN /\ Goto(w, "L4")
-            /\ Set(w, [l EXCEPT !.stuck = IF pawait /\ Len(flights) < Depth THEN pnext ELSE -1])
+            /\ Set(w, [l EXCEPT !.stuck = IF deep THEN DEEP ELSE IF pawait THEN pnext ELSE -1])
             /\ UNCHANGED <<frames, flights, pawait, pnext, abandoned, used, held>>
        ELSE \/ /\ used.refusals < MaxRefusals /\ (pawait \/ sealed[s] > 0)
                /\ Spend("refusals") /\ Goto(w, "L4") /\ Set(w, [l EXCEPT !.refd = TRUE])
@@ -551,10 +561,6 @@ Write(w) ==
                        /\ UNCHANGED <<abandoned, pc>>
     /\ UNCHANGED <<ring, marks, leader, news, regs, refusals, low, ops, ghost, world>>
 
-Finished(i) == IF flights[i].done THEN TRUE
-               ELSE frames[flights[i].f].st \in {"written", "durable", "failed"}
-Failed(i) == IF flights[i].done THEN FALSE ELSE frames[flights[i].f].st = "failed"
-
 \* LargeWrite: bytes on the owner's stack; wait until they are written.
 LargeWrite(w) ==
     /\ pc[w] = "LDirect" /\ \A i \in 1 .. Len(flights) : Finished(i)
@@ -564,7 +570,8 @@ LargeWrite(w) ==
             /\ Goto(w, "L3")
     /\ UNCHANGED <<ring, marks, desk, pnext, pawait, held, sink, loc, ops, ghost, world, used>>
 
-\* Reap, and publish how far the written prefix goes.
+\* Reap, waiting for some write if the oldest is not over, and publish how far the written prefix
+\* goes.
 PublishWritten(w) ==
     LET n == Len(flights)
         ok(i) == Finished(i) /\ ~Failed(i)
@@ -574,8 +581,7 @@ PublishWritten(w) ==
         kept == SelectSeq([i \in 1 .. done |-> flights[i].held], LAMBDA h : h.gen >= 0)
     IN
     /\ pc[w] = "L4"
-    /\ IF n = 0 THEN TRUE
-       ELSE IF Mutant = "WatermarkOverGap" THEN \E i \in 1 .. n : Finished(i) ELSE Finished(1)
+    /\ IF n = 0 THEN TRUE ELSE flights[1].done \/ \E i \in 1 .. n : ~flights[i].done /\ Finished(i)
     /\ IF \E i \in 1 .. n : Failed(i)
        THEN Goto(w, "LFatal") /\ UNCHANGED <<flights, held, written, loc>>
        ELSE /\ flights' = SubSeq([i \in 1 .. n |-> [flights[i] EXCEPT !.done = ok(i)]], done + 1, n)
@@ -585,22 +591,25 @@ PublishWritten(w) ==
             /\ Goto(w, "L5")
     /\ UNCHANGED <<ring, poisoned, durable, desk, pnext, pawait, sink, ops, ghost, world, used>>
 
-\* Sync, if somebody wants it and nothing is in flight.
+\* Sync, if somebody wants it, nothing is in flight, and there is no more to submit for it.
+WantsSync(w) == /\ flights = <<>> /\ loc[w].dg > durable /\ written > durable
+                /\ loc[w].stuck # DEEP \/ written >= loc[w].dg
+Unsynced(st) == [i \in 1 .. Len(frames) |->
+                   IF frames[i].st = "written" THEN [frames[i] EXCEPT !.st = st] ELSE frames[i]]
+
 Sync(w) ==
     /\ pc[w] = "L5"
-    /\ IF flights = <<>> /\ loc[w].dg > durable /\ written > durable
-       THEN \/ /\ frames' = IF Mutant = "PublishBeforeSync" THEN frames
-                            ELSE [i \in 1 .. Len(frames) |->
-                              IF frames[i].st = "written" THEN [frames[i] EXCEPT !.st = "durable"]
-                              ELSE frames[i]]
-               /\ Goto(w, "L6") /\ Set(w, [loc[w] EXCEPT !.wcap = written, !.prog = TRUE])
-               /\ UNCHANGED used
-            \/ /\ used.errors < MaxErrors /\ Spend("errors")
-               \* The system has dropped the pages: no later sync brings them back.
-               /\ frames' = [i \in 1 .. Len(frames) |->
-                    IF frames[i].st = "written" THEN [frames[i] EXCEPT !.st = "dropped"] ELSE frames[i]]
-               /\ Goto(w, IF Mutant = "SyncRetried" THEN "L5" ELSE "LFatal") /\ UNCHANGED loc
-       ELSE Goto(w, "L8") /\ UNCHANGED <<frames, loc, used>>
+    /\ IF WantsSync(w)
+       THEN /\ frames' = IF Mutant = "PublishBeforeSync" THEN frames ELSE Unsynced("durable")
+            /\ Goto(w, "L6") /\ Set(w, [loc[w] EXCEPT !.wcap = written, !.prog = TRUE])
+       ELSE Goto(w, "L8") /\ UNCHANGED <<frames, loc>>
+    /\ UNCHANGED <<ring, marks, desk, pipe, low, ops, ghost, world, used>>
+
+\* The sync fails. The system has dropped the pages: no later sync brings them back.
+SyncError(w) ==
+    /\ pc[w] = "L5" /\ WantsSync(w) /\ used.errors < MaxErrors /\ Spend("errors")
+    /\ frames' = Unsynced("dropped")
+    /\ Goto(w, IF Mutant = "SyncRetried" THEN "L5" ELSE "LFatal") /\ UNCHANGED loc
     /\ UNCHANGED <<ring, marks, desk, pipe, low, ops, ghost, world>>
 
 PublishDurable(w) ==
@@ -657,7 +666,7 @@ StepDown(w) ==
 HandOn(w) ==
     /\ pc[w] = "LOver"
     /\ leader' = NoOne
-    /\ \E n \in (IF Mutant = "NoSuccessor" THEN {{}} ELSE Successors) : Wake(w, "turn", n, NoNeed)
+    /\ \E n \in (IF Mutant = "NoSuccessor" THEN {{}} ELSE Successors(Registered)) : Wake(w, "turn", n, NoNeed)
     /\ UNCHANGED <<ring, marks, pipe, sink, news, abandoned, refusals, loc, ops, ghost, world, used>>
 
 \* Refused without harm: everyone who waits is told.
@@ -670,7 +679,7 @@ Refuse(w) ==
        ELSE Set(w, NoLoc) /\ ops' = [ops EXCEPT ![w] = @ + 1]
     /\ UNCHANGED <<ring, marks, pipe, sink, news, abandoned, ghost, world, used>>
 
-\* SinkError: drain what is in flight, then poison, then wake everybody.
+\* After a SinkError: drain what is in flight, then poison, then wake everybody.
 Drain(w) ==
     /\ pc[w] = "LFatal" /\ \A i \in 1 .. Len(flights) : Finished(i)
     /\ flights' = <<>> /\ Goto(w, "LPoison")
@@ -693,13 +702,20 @@ PoisonWake(w) ==
 SinkWrite ==
     \E f \in 1 .. Len(frames) :
         /\ phase = "up" /\ frames[f].st = "flight"
-        /\ \/ /\ frames' = [frames EXCEPT ![f].st = "written", ![f].data =
-                   IF @ # <<>> THEN @
-                   ELSE [i \in 1 .. frames[f].end - frames[f].base |-> mem[frames[f].slot][i]]]
-              /\ UNCHANGED used
-           \/ /\ used.errors < MaxErrors /\ Spend("errors")
-              /\ frames' = [frames EXCEPT ![f].st = "failed"]
+        /\ frames' = [frames EXCEPT ![f].st = "written", ![f].data =
+             IF @ # <<>> THEN @
+             ELSE [i \in 1 .. frames[f].end - frames[f].base |-> mem[frames[f].slot][i]]]
+        /\ UNCHANGED <<ring, marks, desk, pipe, low, pc, loc, ops, ghost, world, used>>
+
+\* A write fails, and is over.
+WriteError ==
+    \E f \in 1 .. Len(frames) :
+        /\ phase = "up" /\ frames[f].st = "flight"
+        /\ used.errors < MaxErrors /\ Spend("errors")
+        /\ frames' = [frames EXCEPT ![f].st = "failed"]
         /\ UNCHANGED <<ring, marks, desk, pipe, low, pc, loc, ops, ghost, world>>
+
+SinkError == WriteError \/ \E w \in Writers : SyncError(w)
 
 \* Whole files before a position that is durable are removed.
 TruncateBefore ==
@@ -786,10 +802,11 @@ Rotate(w) == SealStore(w) \/ SealMayRotate(w) \/ SealArrive(w) \/ SealFill(w) \/
              \/ ActivateShut(w) \/ Activate(w) \/ ActivateRaise(w)
 WaitDurable(w) == NextLoad(w) \/ NextTail(w) \/ NextFill(w) \/ NextAgain(w) \/ Claimed(w)
                   \/ WaitBegin(w) \/ WaitTurn(w) \/ Abandon(w)
+Publish(w) == PublishWritten(w) \/ PublishDurable(w)
 Lead(w) == LeadRound(w) \/ FlushLoad(w) \/ FlushDecide(w) \/ FlushStale(w) \/ Seal(w)
-           \/ LeadSealed(w) \/ Write(w) \/ LargeWrite(w) \/ PublishWritten(w) \/ Sync(w)
-           \/ PublishDurable(w) \/ Recycle(w) \/ RecycleArrive(w) \/ StepDown(w) \/ HandOn(w)
-           \/ Refuse(w) \/ Drain(w) \/ Poison(w) \/ PoisonWake(w)
+           \/ LeadSealed(w) \/ Write(w) \/ LargeWrite(w) \/ Publish(w) \/ Sync(w)
+           \/ Recycle(w) \/ RecycleArrive(w) \/ StepDown(w) \/ HandOn(w) \/ Refuse(w) \/ Drain(w)
+           \/ Poison(w) \/ PoisonWake(w)
 Step(w) == Append_(w) \/ Rotate(w) \/ WaitDurable(w) \/ Lead(w)
 
 \* All is done, or all is down: not a deadlock.
@@ -798,10 +815,10 @@ Rest ==
        \/ \A w \in Writers : pc[w] = "idle" /\ ops[w] >= MaxOps
     /\ UNCHANGED vars
 
-Next == (\E w \in Writers : Step(w)) \/ SinkWrite \/ TruncateBefore \/ Crash \/ Recover \/ Rest
+Next == (\E w \in Writers : Step(w)) \/ SinkWrite \/ SinkError \/ TruncateBefore \/ Crash \/ Recover \/ Rest
 Spec == Init /\ [][Next]_vars
 Fair == /\ \A w \in Writers : WF_vars(Step(w))
-        /\ WF_vars(SinkWrite)
+        /\ WF_vars(SinkWrite \/ SinkError)
 LiveSpec == Spec /\ Fair
 
 ----------------------------------------------------------------------------
@@ -824,7 +841,8 @@ TypeOK ==
     /\ poisoned \in BOOLEAN /\ news \in BOOLEAN /\ pawait \in BOOLEAN
     /\ leader \in Writers \cup {NoOne}
     /\ \A w \in Writers : pc[w] \in Pcs /\ ops[w] \in 0 .. MaxOps
-    /\ Len(flights) <= Depth + 1
+    /\ Len(flights) <= 2 * NSeg
+    /\ Cardinality({i \in 1 .. Len(flights) : ~Finished(i)}) <= Depth
     /\ \A f \in 1 .. Len(frames) :
          frames[f].st \in {"flight", "written", "durable", "failed", "dropped"}
 
