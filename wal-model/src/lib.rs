@@ -7,24 +7,42 @@
 //!
 //! # What is modelled
 //!
-//! - Writers: load `current`, look at the tail, add to it, load base and salt, copy, add to the
-//!   fill, tell of a hand-over, wait. Stale writers may reserve in a later life of a slot.
+//! - Writers: load `current`, look at the tail, add to it, load base and salt, raise `current` if
+//!   they came by a stale path, copy, add to the fill, tell of a hand-over. Stale writers may
+//!   reserve in a later life of a slot.
+//! - Waits: the loads of `next_lsn`, then registering, then the wait; a wait for one's own record
+//!   looks at the watermark first.
 //! - Sealers and activation, store by store, racing at the gate.
 //! - The leader: rounds with the goal of those registered, sealing by exchange, submission in order
 //!   up to a depth, completion in any order, publishing, syncing, recycling; it sleeps unless there
 //!   is news, so that a wake-up of the leader that is lost shows as a run that is stuck.
 //! - Direct frames, written in their turn or given up; reservations dropped unfilled.
-//! - A write or a sync that fails, after which no later sync helps what was not durable.
+//! - Closing: refusing appends, the last claim, the mark behind what is durable.
+//! - A write or a sync that fails, after which no later sync helps what was not durable; a file that
+//!   the sink refuses to create, once, which ends the waits of that time and nothing else.
 //! - A crash in any state, with any subset of what was not durable, and recovery's rule for the
 //!   valid prefix.
 //!
+//! # What is merged, and why nobody can tell
+//!
+//! - The four words of a place are loaded and stored as one, and the salt with them: they are
+//!   published by a word that is stored later, or loaded by one who keeps their life from ending.
+//!   `next_lsn` alone loads the base without that, and nothing but the base.
+//! - A writer's loads of base, sequence and salt are one step: its own grant keeps them as they are.
+//! - Loads whose result is not used are left out (`next_lsn` loads them all, and uses some).
+//! - Whoever spins or yields in `next_lsn` sleeps until another pass can come to something.
+//! - A critical section of the desk is one step. A wait begins and registers in the same step: who
+//!   is between the two when everybody is refused is refused by the log, and by the model if it has
+//!   registered.
+//! - Publishing both watermarks is one step: who sees the first alone sees what it may see.
+//!
 //! # What is not
 //!
-//! Weak memory: steps are sequentially consistent. The four words of a place are loaded and stored
-//! as one, and the salt with them. There is one leader, distinct from the writers, as with an
-//! executor: that the lead passes among waiters, and that wakers reach those whose need is met, is
-//! not modelled (a waiter looks for itself). Nor are full disks, closing, `next_lsn`, the bytes of
-//! the format, a second life after recovery, or the wrap of a word's generation.
+//! Weak memory: steps are sequentially consistent. There is one leader, distinct from the writers,
+//! as with an executor: that the lead passes among waiters, and that wakers reach those whose need
+//! is met, is not modelled (a waiter looks for itself). A writer that the closing log refuses makes
+//! no further call. Nor are the bytes of the format, `flush` and marks that do not close, a second
+//! life after recovery, or the wrap of a word's generation.
 //!
 //! # Which claim rests on what
 //!
@@ -32,7 +50,7 @@
 //! goes round in circles", and a search to the end of all states with `eventually` properties
 //! (`WriteCompletion`, `EveryWaiterResolves`) sees the ends of runs only; nothing here goes round
 //! in circles, since each step of a writer advances it, or rests on the step of another (that is an
-//! argument, not a check). That
+//! argument, not a check). `RotationProgress` is checked where nothing moves any more, too. That
 //! nothing holds for want of trying is what the `sometimes` properties and the [faults](machine::Bug)
 //! are for.
 //!

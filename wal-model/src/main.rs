@@ -49,17 +49,19 @@ struct Shape {
     /// Records that fit a segment.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
     records: u64,
-    /// Calls of each writer: append, sync, void, direct.
-    #[arg(long, value_delimiter = ',', default_value = "sync")]
+    /// Calls of each writer.
+    #[arg(long, value_delimiter = ',', default_value = "append,sync")]
     program: Vec<Call>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Call {
     Append,
-    Sync,
     Void,
     Direct,
+    Sync,
+    Wait,
+    Close,
 }
 
 impl Shape {
@@ -69,14 +71,14 @@ impl Shape {
             .iter()
             .map(|call| match call {
                 Call::Append => Op::Append,
-                Call::Sync => Op::Sync,
                 Call::Void => Op::Void,
                 Call::Direct => Op::Direct,
+                Call::Sync => Op::Sync,
+                Call::Wait => Op::Wait,
+                Call::Close => Op::Close,
             })
             .collect();
-        let mut machine = Machine::new(writers as usize, self.segments as usize, &program);
-        machine.records = self.records;
-        machine
+        Machine::new(writers as usize, self.segments as usize, &program).with_records(self.records)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The machines that are checked, and for each fault one that shows it.
 
-use crate::machine::Op::{Append, Direct, Sync, Void};
+use crate::machine::Op::{self, Append, Close, Direct, Sync, Void, Wait};
 use crate::machine::{Bug, Machine};
 
 /// A machine with a name to print.
@@ -16,36 +16,50 @@ fn deep(mut machine: Machine) -> Machine {
     machine
 }
 
+fn refusing(mut machine: Machine) -> Machine {
+    machine.refusals = true;
+    machine
+}
+
+fn pair(one: &[Op], other: &[Op]) -> Machine {
+    Machine::mixed(2, vec![one.to_vec(), other.to_vec()])
+}
+
 /// Seconds each.
 #[must_use]
 pub fn quick() -> Vec<Named> {
-    let void = Machine::mixed(2, vec![vec![Void], vec![Append, Sync]]);
+    let alike = || Machine::new(2, 2, &[Append, Append, Sync]);
+    let mut three = pair(&[Append, Append], &[Append, Wait]);
+    three.segments = 3;
     vec![
-        ("2 writers x 2 segments", Machine::new(2, 2, &[Append, Sync])),
-        ("2 writers x 2 segments, no crash", without_crashes(Machine::new(2, 2, &[Append, Sync]))),
-        ("2 x 2, a void record", void),
-        ("2 x 2, a direct frame", Machine::mixed(2, vec![vec![Direct], vec![Append, Sync]])),
+        ("2 writers x 2 segments", alike()),
+        ("2 writers x 2 segments, no crash", without_crashes(alike())),
+        ("2 x 2, a void record", pair(&[Void], &[Append, Append, Sync])),
+        ("2 x 2, a direct frame", pair(&[Direct], &[Append, Append, Sync])),
+        ("2 x 2, a file refused", refusing(pair(&[Append, Append], &[Append, Sync]))),
+        ("2 x 2, closed", pair(&[Append, Close], &[Append, Sync])),
+        ("2 x 3, two writes in flight", deep(three)),
         (
-            "2 x 3, two writes in flight",
-            deep(Machine::mixed(3, vec![vec![Append, Append], vec![Sync]])),
+            "3 writers x 3 segments",
+            Machine::mixed(3, vec![vec![Append], vec![Append], vec![Append, Wait]]),
         ),
-        ("3 writers x 3 segments", Machine::new(3, 3, &[Sync])),
     ]
 }
 
 /// Minutes each.
 #[must_use]
 pub fn large() -> Vec<Named> {
-    let mixed = Machine::mixed(3, vec![vec![Append], vec![Append], vec![Append, Sync]]);
-    let mut roomy = Machine::new(3, 2, &[Sync]);
-    roomy.records = 2;
+    let mixed = Machine::mixed(3, vec![vec![Append], vec![Append], vec![Append, Append, Sync]]);
     vec![
         ("3 writers x 3 segments, 4 records", mixed),
-        ("3 writers x 2 segments of 2 records", roomy),
+        ("3 x 3, everybody waits", Machine::new(3, 3, &[Append, Wait])),
+        ("3 x 3, everybody syncs", Machine::new(3, 3, &[Append, Sync])),
         (
-            "2 x 2, a direct frame and a wait",
-            Machine::mixed(2, vec![vec![Direct, Sync], vec![Append, Sync]]),
+            "3 writers x 2 segments of 2 records",
+            Machine::new(3, 2, &[Append, Sync]).with_records(2),
         ),
+        ("2 x 2, a direct frame and a wait", pair(&[Direct, Wait], &[Append, Append, Sync])),
+        ("2 x 2, closed after a direct frame", pair(&[Direct, Close], &[Append, Sync])),
         (
             "2 x 3, life after life",
             without_crashes(Machine::mixed(3, vec![vec![Append; 4], vec![Direct]])),
@@ -56,43 +70,48 @@ pub fn large() -> Vec<Named> {
 /// For each fault: a machine that has it, and the property that finds it there.
 #[must_use]
 pub fn faults() -> Vec<(Machine, &'static str)> {
-    let pair = || Machine::new(2, 2, &[Append, Sync]);
-    let calm = || without_crashes(pair());
-    let mixed = |programs: [&[crate::machine::Op]; 2]| {
-        Machine::mixed(2, programs.iter().map(|program| program.to_vec()).collect())
-    };
-    let mut wide = deep(mixed([&[Append, Append], &[Sync]]));
+    let two = || Machine::new(2, 2, &[Append, Append, Sync]);
+    let calm = || without_crashes(two());
+    let mut wide = deep(pair(&[Append, Append], &[Append, Sync]));
     wide.segments = 3;
-    let mut lives = without_crashes(mixed([&[Append; 4], &[Direct]]));
+    let mut lives = without_crashes(pair(&[Append; 4], &[Direct]));
     lives.segments = 3;
-    let one = || mixed([&[Direct], &[Append, Sync]]);
+    let one = || pair(&[Direct], &[Append, Append, Sync]);
     [
         (calm(), Bug::PlaceAfterTail, "ValidWritePositions"),
         (calm(), Bug::FillAfterTail, "ValidWriterCounts"),
         (calm(), Bug::BaseBeforeAddition, "NoOverlap"),
         (calm(), Bug::SequenceFromCurrent, "HandOverExactlyOnce"),
         (calm(), Bug::StragglersForgotten, "HandOverExactlyOnce"),
-        (pair(), Bug::BiasFirst, "RecoveredIsPrefix"),
+        (two(), Bug::BiasFirst, "RecoveredIsPrefix"),
         (calm(), Bug::HandOverTwice, "HandOverExactlyOnce"),
         (calm(), Bug::ClosedByStore, "ValidLSNProgression"),
         (calm(), Bug::OnePastTheEnd, "TypeOK"),
-        (pair(), Bug::CommitBeforeCopy, "NoTornVisible"),
-        (without_crashes(mixed([&[Void], &[Sync]])), Bug::VoidNotCommitted, "WriteCompletion"),
+        (two(), Bug::CommitBeforeCopy, "NoTornVisible"),
+        (without_crashes(pair(&[Void], &[Append, Sync])), Bug::VoidNotCommitted, "WriteCompletion"),
         (calm(), Bug::GateSkipped, "OnlyOneActive"),
+        (calm(), Bug::GateShut, "RotationProgress"),
         (lives, Bug::CurrentStored, "NobodyIsStuck"),
-        (pair(), Bug::RecycledAtSubmission, "NoUseAfterRecycle"),
+        (without_crashes(pair(&[Append; 3], &[Append, Sync])), Bug::StaleGrant, "NextLsnCovers"),
+        (two(), Bug::RecycledAtSubmission, "NoUseAfterRecycle"),
         (wide, Bug::WatermarkOverGap, "DurableIsPrefix"),
-        (pair(), Bug::DurableOvertakes, "DurableIsPrefix"),
-        (pair(), Bug::AckBeforeSync, "AckedSurvivesCrash"),
+        (two(), Bug::DurableOvertakes, "DurableIsPrefix"),
+        (two(), Bug::AckBeforeSync, "AckedSurvivesCrash"),
         (one(), Bug::DirectOutOfOrder, "DurableIsPrefix"),
+        (pair(&[Direct, Append], &[Append]), Bug::DirectUncounted, "MonotonicLSNs"),
         (without_crashes(one()), Bug::GivenUpInSilence, "EveryWaiterResolves"),
-        (pair(), Bug::PoisonForgotten, "PoisonIsFinal"),
         (
-            without_crashes(mixed([&[Append, Append], &[Sync]])),
+            without_crashes(refusing(pair(&[Append, Append], &[Append, Sync]))),
+            Bug::RefusalUntold,
+            "EveryWaiterResolves",
+        ),
+        (two(), Bug::PoisonForgotten, "PoisonIsFinal"),
+        (
+            without_crashes(pair(&[Append, Append], &[Append, Sync])),
             Bug::HandOverUntold,
             "WriteCompletion",
         ),
-        (pair(), Bug::WatermarkFallsBack, "WatermarkMonotonic"),
+        (two(), Bug::WatermarkFallsBack, "WatermarkMonotonic"),
     ]
     .map(|(machine, bug, property)| (machine.with(bug), property))
     .to_vec()

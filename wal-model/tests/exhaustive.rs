@@ -26,7 +26,7 @@ fn larger_machines_hold() {
 #[test]
 fn symmetry_hides_nothing() {
     for bug in [wal_model::machine::Bug::None, wal_model::machine::Bug::AckBeforeSync] {
-        let like = Machine::new(2, 2, &[Op::Sync]).with(bug);
+        let like = Machine::new(2, 2, &[Op::Append, Op::Sync]).with(bug);
         let told_apart = Machine { symmetric: false, ..like.clone() };
         let names = |machine: &Machine| {
             let report = report::check(machine);

@@ -31,8 +31,12 @@ pub enum Bug {
     VoidNotCommitted,
     /// A sealer activates the next segment without arriving at its gate.
     GateSkipped,
+    /// Whoever arrives second at a gate leaves the activation to the other, too.
+    GateShut,
     /// `current` is stored, not raised.
     CurrentStored,
+    /// A writer that came by a stale path does not raise `current`.
+    StaleGrant,
     /// A segment is freed when its write is submitted, not when it is done.
     RecycledAtSubmission,
     /// The written watermark follows the last finished write over unfinished ones.
@@ -51,11 +55,15 @@ pub enum Bug {
     HandOverUntold,
     /// Publishing stores the durable watermark that the round began with.
     WatermarkFallsBack,
+    /// A sealer says that the next segment starts where the frame behind its own does.
+    DirectUncounted,
+    /// A refusal of the sink leaves those asleep who were registered.
+    RefusalUntold,
 }
 
 impl Bug {
     /// Every fault.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::PlaceAfterTail,
         Self::FillAfterTail,
         Self::BaseBeforeAddition,
@@ -68,7 +76,9 @@ impl Bug {
         Self::CommitBeforeCopy,
         Self::VoidNotCommitted,
         Self::GateSkipped,
+        Self::GateShut,
         Self::CurrentStored,
+        Self::StaleGrant,
         Self::RecycledAtSubmission,
         Self::WatermarkOverGap,
         Self::DurableOvertakes,
@@ -78,5 +88,7 @@ impl Bug {
         Self::PoisonForgotten,
         Self::HandOverUntold,
         Self::WatermarkFallsBack,
+        Self::DirectUncounted,
+        Self::RefusalUntold,
     ];
 }

@@ -5,23 +5,39 @@ use wal_core::segment::place::{Layout, Place};
 
 use super::bug::Bug;
 
-/// Bytes of a frame header, and of every record in the model.
+/// Bytes of a frame header, and of a record unless a machine says otherwise.
 pub const UNIT: u64 = 64;
 
 /// Where records start in a segment.
 pub const START: u64 = UNIT;
 
 /// One call of a writer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// Appends a record.
+    /// Appends a record: `Wal::append`.
     Append,
-    /// Appends a record and waits until it is durable.
-    Sync,
     /// Reserves a record and drops the reservation.
     Void,
     /// Appends a record in a frame of its own.
     Direct,
+    /// Waits until everything appended before is durable: `Wal::sync`.
+    Sync,
+    /// Waits until the writer's last record is durable: `Wal::wait_durable`.
+    Wait,
+    /// Closes the log.
+    Close,
+}
+
+impl Op {
+    /// Whether the call takes space, so that only an open log accepts it.
+    pub(super) const fn appends(self) -> bool {
+        !matches!(self, Self::Sync | Self::Wait)
+    }
+
+    /// Whether the call claims a frame of its own.
+    pub(super) const fn claims(self) -> bool {
+        matches!(self, Self::Direct | Self::Close)
+    }
 }
 
 /// A model to check.
@@ -29,16 +45,20 @@ pub enum Op {
 pub struct Machine {
     /// Segments of the ring.
     pub segments: usize,
-    /// Records that fit a segment.
-    pub records: u64,
-    /// Full segments that fit a file.
-    pub per_file: u64,
+    /// The shape of the log.
+    pub layout: Layout,
+    /// Bytes of a record.
+    pub record: u64,
+    /// Bytes of a frame that a writer claims for a record of its own.
+    pub direct: u64,
     /// What each writer does.
     pub programs: Vec<Vec<Op>>,
     /// Writes in flight at once.
     pub depth: usize,
     /// Whether writes and syncs can fail.
     pub failures: bool,
+    /// Whether the sink can refuse to create a file, once.
+    pub refusals: bool,
     /// Whether the machine can crash.
     pub crashes: bool,
     /// Whether the owner of a direct frame can give it up.
@@ -63,16 +83,19 @@ impl Machine {
     pub fn mixed(segments: usize, programs: Vec<Vec<Op>>) -> Self {
         Self {
             segments,
-            records: 1,
-            per_file: 2,
+            layout: Layout { segment: 0, file: 0, align: UNIT },
+            record: UNIT,
+            direct: 2 * UNIT,
             programs,
             depth: 1,
             failures: true,
+            refusals: false,
             crashes: true,
             gives_up: true,
             symmetric: true,
             bug: Bug::None,
         }
+        .with_records(1)
     }
 
     /// The same with a fault.
@@ -82,20 +105,33 @@ impl Machine {
         self
     }
 
-    /// The shape of the log.
+    /// The same with segments of so many records, and files of two segments.
     #[must_use]
-    pub const fn layout(&self) -> Layout {
-        let segment = START + self.records * UNIT;
-        Layout { segment, file: 4096 + self.per_file * segment, align: UNIT }
+    pub const fn with_records(mut self, records: u64) -> Self {
+        self.layout.segment = START + records * self.record;
+        self.layout.file = 4096 + 2 * self.layout.segment;
+        self
     }
 
-    /// Bytes of a direct frame: its header and one record.
-    pub const DIRECT: u64 = 2 * UNIT;
+    /// Records that fit a segment.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        (self.layout.segment - START) / self.record
+    }
+
+    /// Bytes of the frame that a call claims for itself; a close mark is a header alone.
+    pub(super) const fn claimed(&self, op: Op) -> u64 {
+        match op {
+            Op::Direct => self.direct,
+            Op::Close => START,
+            _ => 0,
+        }
+    }
 
     /// Where the log begins.
     #[must_use]
     pub const fn first(&self) -> Place {
-        Place { base: Lsn::ZERO, file: 1, file_base: Lsn::ZERO, file_capacity: self.layout().file }
+        Place { base: Lsn::ZERO, file: 1, file_base: Lsn::ZERO, file_capacity: self.layout.file }
     }
 
     pub(super) fn has(&self, bug: Bug) -> bool {
@@ -107,10 +143,10 @@ impl Machine {
     pub const fn slot(&self, sequence: u64) -> usize {
         (sequence % self.segments as u64) as usize
     }
-}
 
-/// The first multiple of the alignment at or after `position`; the model's own arithmetic, to hold
-/// that of the log against.
-pub(super) const fn align_up(position: u64) -> u64 {
-    position.div_ceil(UNIT) * UNIT
+    /// The first multiple of the alignment at or after `position`; the model's own arithmetic, to
+    /// hold that of the log against.
+    pub(super) const fn align_up(&self, position: u64) -> u64 {
+        position.div_ceil(self.layout.align) * self.layout.align
+    }
 }

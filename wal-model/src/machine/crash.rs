@@ -1,6 +1,6 @@
 //! A crash, and what recovery makes of it.
 
-use super::config::{Machine, UNIT, align_up};
+use super::config::{Machine, START};
 use super::state::{Frame, Ghost, Recovered, Safety, State};
 
 impl Machine {
@@ -24,7 +24,7 @@ impl Machine {
             stake.iter().enumerate().filter(|(i, _)| kept & (1 << i) != 0).map(|(_, f)| f.clone()),
         );
         let unsynced = state.disk.iter().any(|frame| frame.safety == Safety::Cached);
-        let recovered = recover(&disk, unsynced);
+        let recovered = self.recover(&disk, unsynced);
         let ghost = Ghost {
             acked: state.ghost.acked,
             ranges: state.ghost.ranges.clone(),
@@ -37,23 +37,22 @@ impl Machine {
         (after.ghost, after.crashed) = (ghost, Some(recovered));
         after
     }
-}
 
-/// The longest valid prefix: every frame starts where the one before ended, or opens a file, and
-/// says which one it follows.
-fn recover(disk: &[Frame], unsynced: bool) -> Recovered {
-    let mut recovered = Recovered { found: Vec::new(), end: 0, unsynced };
-    let mut link = None;
-    while let Some(frame) = disk
-        .iter()
-        .find(|f| f.link == link && (f.base == recovered.end || f.opens && f.base > recovered.end))
-    {
-        let start = frame.base + UNIT;
-        for (index, &cell) in frame.cells.iter().enumerate() {
-            recovered.found.push((start + index as u64 * UNIT, frame.file, cell));
+    /// The longest valid prefix: every frame starts where the one before ended, or opens a file, and
+    /// says which one it follows.
+    fn recover(&self, disk: &[Frame], unsynced: bool) -> Recovered {
+        let mut recovered = Recovered { found: Vec::new(), end: 0, unsynced };
+        let mut link = None;
+        while let Some(frame) = disk.iter().find(|f| {
+            f.link == link && (f.base == recovered.end || f.opens && f.base > recovered.end)
+        }) {
+            let start = frame.base + START;
+            for (index, &cell) in frame.cells.iter().enumerate() {
+                recovered.found.push((start + index as u64 * self.record, frame.file, cell));
+            }
+            link = Some(frame.base);
+            recovered.end = self.align_up(frame.base + frame.len);
         }
-        link = Some(frame.base);
-        recovered.end = align_up(frame.base + frame.len);
+        recovered
     }
-    recovered
 }

@@ -3,21 +3,26 @@
 use wal_core::segment::word::{Arrived, Fill, SealAttempt, Tail};
 
 use super::bug::Bug;
-use super::config::{Machine, START, UNIT, align_up};
+use super::config::{Machine, START};
 use super::fault;
 use super::seal::{Activating, Progress};
-use super::state::{Cell, Flight, Frame, Held, LeaderPc, Pc, Safety, Sealed, State};
+use super::state::{
+    Cell, Claim, Flight, Frame, Held, LeaderPc, Lifecycle, Pc, Safety, Sealed, State,
+};
+
+/// Nothing more can be submitted just now.
+const REAP: LeaderPc = LeaderPc::Reap { full: false };
 
 impl Machine {
     /// Whether the leader can take a step by itself.
     pub(super) fn can_lead(&self, state: &State) -> bool {
         let leader = &state.leader;
         match leader.pc {
-            LeaderPc::Asleep => state.news && !state.poisoned,
-            LeaderPc::Reap if self.has(Bug::WatermarkOverGap) => {
+            LeaderPc::Asleep => state.news && !state.is_poisoned(),
+            LeaderPc::Reap { .. } if self.has(Bug::WatermarkOverGap) => {
                 leader.in_flight.is_empty() || leader.in_flight.iter().any(|flight| flight.done)
             }
-            LeaderPc::Reap => leader.in_flight.first().is_none_or(|flight| flight.done),
+            LeaderPc::Reap { .. } => leader.in_flight.first().is_none_or(|flight| flight.done),
             LeaderPc::SubmitDirect => leader.in_flight.iter().all(|flight| flight.done),
             LeaderPc::Poisoned => false,
             _ => true,
@@ -26,7 +31,7 @@ impl Machine {
 
     /// One step of the leader.
     pub(super) fn lead(&self, state: &mut State) {
-        let capacity = self.layout().segment;
+        let capacity = self.layout.segment;
         let goal = state.leader.goal;
         state.leader.pc = match state.leader.pc {
             LeaderPc::Asleep => LeaderPc::Round,
@@ -34,7 +39,7 @@ impl Machine {
                 state.news = false;
                 // One critical section: the goal is that of all registered until now.
                 state.leader.goal = state.writers.iter().map(|w| wanted(&w.pc)).max().unwrap_or(0);
-                state.leader.progressed = false;
+                (state.leader.progressed, state.leader.refused) = (false, false);
                 LeaderPc::SealCurrent
             }
             LeaderPc::SealCurrent => LeaderPc::SealTail { seen: state.current },
@@ -73,7 +78,7 @@ impl Machine {
                 state.leader.next += 1;
                 LeaderPc::SubmitTail
             }
-            LeaderPc::Reap => self.reap(state),
+            LeaderPc::Reap { full } => self.reap(state, full),
             LeaderPc::Sync => {
                 for frame in &mut state.disk {
                     if frame.safety == Safety::Cached {
@@ -100,14 +105,17 @@ impl Machine {
             },
             LeaderPc::StepDown if state.news => LeaderPc::Round,
             LeaderPc::StepDown => LeaderPc::Asleep,
+            LeaderPc::Refuse => {
+                self.refuse_everybody(state);
+                LeaderPc::Asleep
+            }
             LeaderPc::Poisoned => LeaderPc::Poisoned,
         };
     }
 
     fn exchange(&self, state: &mut State, seen: u64, word: Tail) -> LeaderPc {
         let tail = &mut state.segments[self.slot(seen)].tail;
-        let SealAttempt::Close { after, len } = word.seal(seen, START, self.layout().segment)
-        else {
+        let SealAttempt::Close { after, len } = word.seal(seen, START, self.layout.segment) else {
             return LeaderPc::SubmitTail;
         };
         if *tail != word && !self.has(Bug::ClosedByStore) {
@@ -120,7 +128,7 @@ impl Machine {
     /// What comes next: somebody's direct frame, or a segment, whose tail is loaded.
     fn look_ahead(&self, state: &mut State) -> LeaderPc {
         if state.leader.in_flight.len() >= self.depth {
-            return LeaderPc::Reap;
+            return LeaderPc::Reap { full: true };
         }
         if let Some(sealed) = state.leader.awaiting {
             return self.direct_turn(state, sealed);
@@ -130,29 +138,25 @@ impl Machine {
             let early = state
                 .writers
                 .iter()
-                .position(|w| matches!(w.pc, Pc::Turn { sequence, .. } if sequence >= next));
+                .position(|w| matches!(w.pc, Pc::Turn(claim) if claim.sequence >= next));
             if let Some(owner) = early {
                 return self.direct_too_early(state, owner);
             }
         }
-        if state.segments[self.slot(next)].tail.is_life(next) {
-            LeaderPc::SubmitFill
-        } else {
-            LeaderPc::Reap
-        }
+        if state.segments[self.slot(next)].tail.is_life(next) { LeaderPc::SubmitFill } else { REAP }
     }
 
     fn submit_next(&self, state: &mut State) -> LeaderPc {
         let sequence = state.leader.next;
         let segment = &state.segments[self.slot(sequence)];
         if !segment.fill.is_complete() {
-            return LeaderPc::Reap;
+            return REAP;
         }
         let Sealed { place, len, direct, .. } =
             Sealed { sequence, place: segment.place, len: segment.sealed, direct: segment.direct };
         let base = place.base.get();
         let empty = len <= START;
-        let end = if empty { base } else { align_up(base + len) };
+        let end = if empty { base } else { self.align_up(base + len) };
         let held = Held { sequence, base, end };
         let frame = (!empty).then(|| self.next_frame(state, base, len, place.file, Vec::new()));
         state.leader.in_flight.push(Flight {
@@ -192,31 +196,27 @@ impl Machine {
     /// The turn of the frame behind `sealed`: its owner writes it, or has given it up.
     fn direct_turn(&self, state: &mut State, sealed: Sealed) -> LeaderPc {
         let Sealed { sequence: due, place, len, direct } = sealed;
-        let rotation = self.layout().rotate(place, len, direct);
-        let Some(to) = rotation.direct else { return LeaderPc::Reap };
-        let (base, next) = (to.base.get(), align_up(to.base.get() + direct));
-        let owner = state
-            .writers
-            .iter()
-            .position(|w| matches!(w.pc, Pc::Turn { sequence, .. } if sequence == due));
+        let rotation = self.layout.rotate(place, len, direct);
+        let Some(to) = rotation.direct else { return REAP };
+        let (base, next) = (to.base.get(), self.align_up(to.base.get() + direct));
+        // Only its owner can write it: whoever leads without being that calls it to the lead.
+        let who = state.leader.who;
+        let owner = state.writers.iter().enumerate().position(|(index, writer)| {
+            matches!(writer.pc, Pc::Turn(claim) if claim.sequence == due)
+                && who.is_none_or(|who| who == index)
+        });
         if let Some(owner) = owner {
-            let Pc::Turn { sequence, base: claimed } = state.writers[owner].pc else {
-                return LeaderPc::Reap;
-            };
-            state.writers[owner].pc = Pc::Writing { sequence, base: claimed };
-            let record = Cell::Record { lsn: claimed + UNIT, file: to.file, void: false };
-            let frame = self.next_frame(state, claimed, direct, to.file, vec![record]);
-            let flight = Flight { frame: Some(frame), next, done: false, held: None };
+            let flight = self.fly(state, owner, to.file, next);
             state.leader.in_flight.push(flight);
             return LeaderPc::SubmitDirect;
         }
         let Some(index) = state.abandoned.iter().position(|&sequence| sequence == due) else {
-            return LeaderPc::Reap;
+            return REAP;
         };
         state.abandoned.remove(index);
         let flight = if to.file == rotation.next.file {
-            let record = Cell::Record { lsn: base + UNIT, file: to.file, void: true };
-            let frame = self.next_frame(state, base, direct, to.file, vec![record]);
+            let cells = contents(base, direct, to.file, true);
+            let frame = self.next_frame(state, base, direct, to.file, cells);
             Flight { frame: Some(frame), next: rotation.next.base.get(), done: false, held: None }
         } else {
             Flight { frame: None, next: rotation.next.base.get(), done: true, held: None }
@@ -227,14 +227,63 @@ impl Machine {
 
     /// The fault: a claimed frame is written before what lies in front of it.
     fn direct_too_early(&self, state: &mut State, owner: usize) -> LeaderPc {
-        let Pc::Turn { sequence, base } = state.writers[owner].pc else { return LeaderPc::Reap };
-        state.writers[owner].pc = Pc::Writing { sequence, base };
-        let file = state.leader.file;
-        let record = Cell::Record { lsn: base + UNIT, file, void: false };
-        let frame = self.next_frame(state, base, Self::DIRECT, file, vec![record]);
-        let next = base + Self::DIRECT;
-        state.leader.in_flight.push(Flight { frame: Some(frame), next, done: false, held: None });
-        LeaderPc::Reap
+        let Pc::Turn(claim) = state.writers[owner].pc else { return REAP };
+        let flight = self.fly(state, owner, state.leader.file, claim.end());
+        state.leader.in_flight.push(flight);
+        REAP
+    }
+
+    /// The flight of the frame that a writer waits to write.
+    fn fly(&self, state: &mut State, owner: usize, file: u64, next: u64) -> Flight {
+        let writer = &mut state.writers[owner];
+        let mut frame = None;
+        if let Pc::Turn(claim) = writer.pc {
+            writer.pc = Pc::Writing(claim);
+            let Claim { base, len, .. } = claim;
+            let cells = contents(base, len, file, false);
+            frame = Some(self.next_frame(state, base, len, file, cells));
+        }
+        Flight { done: frame.is_none(), frame, next, held: None }
+    }
+
+    /// Whether the leader is about to submit the first frame of a new file, which the sink may
+    /// refuse to create.
+    pub(super) fn opens_file(&self, state: &State) -> bool {
+        let leader = &state.leader;
+        let place = match (leader.pc, leader.awaiting) {
+            (LeaderPc::SubmitTail, Some(Sealed { place, len, direct, .. })) => {
+                self.layout.rotate(place, len, direct).direct
+            }
+            (LeaderPc::SubmitFill, _) => {
+                let segment = &state.segments[self.slot(leader.next)];
+                (segment.fill.is_complete() && segment.sealed > START).then_some(segment.place)
+            }
+            _ => None,
+        };
+        place.is_some_and(|place| place.file != leader.file)
+    }
+
+    /// The sink refuses to create a file, harmlessly.
+    pub(super) fn refuse(&self, state: &mut State) {
+        state.leader.refused = true;
+        state.ghost.refused = true;
+        state.leader.pc = REAP;
+    }
+
+    /// Ends the waits of all who are registered; their records stay where they are, and direct
+    /// frames are given up.
+    fn refuse_everybody(&self, state: &mut State) {
+        state.news = false;
+        if self.has(Bug::RefusalUntold) {
+            return;
+        }
+        for index in 0..state.writers.len() {
+            match state.writers[index].pc {
+                Pc::Turn(_) | Pc::Settled(_) => self.give_up(state, index),
+                Pc::Space { .. } | Pc::Wait { .. } => self.finish(state, index),
+                _ => {}
+            }
+        }
     }
 
     /// The sink finishes a write: it has read the memory by now, at the latest.
@@ -250,14 +299,14 @@ impl Machine {
         let flight = &state.leader.in_flight[index];
         let mut frame = flight.frame.clone().filter(|_| !flight.done)?;
         if let Some(held) = flight.held {
-            let count = (frame.len.saturating_sub(START) / UNIT) as usize;
+            let count = (frame.len.saturating_sub(START) / self.record) as usize;
             frame.cells = state.segments[self.slot(held.sequence)].cells.clone();
             frame.cells.truncate(count);
         }
         Some(frame)
     }
 
-    fn reap(&self, state: &mut State) -> LeaderPc {
+    fn reap(&self, state: &mut State, full: bool) -> LeaderPc {
         let mut written = None;
         let leader = &mut state.leader;
         let mut done = leader.in_flight.iter().take_while(|flight| flight.done).count();
@@ -276,7 +325,10 @@ impl Machine {
             let durable = if self.has(Bug::WatermarkFallsBack) { 0 } else { state.durable };
             self.publish(state, written, durable);
         }
-        if idle && state.leader.goal > state.durable && state.written > state.durable {
+        let goal = state.leader.goal;
+        // One sync for all that is complete: not while there is more to submit.
+        let gathered = !full || state.written >= goal;
+        if idle && gathered && goal > state.durable && state.written > state.durable {
             LeaderPc::Sync
         } else {
             LeaderPc::Settle
@@ -287,7 +339,7 @@ impl Machine {
         if written < state.written || durable < state.durable {
             state.ghost.faults |= fault::WATERMARK_FELL;
         }
-        if state.poisoned {
+        if state.is_poisoned() {
             state.ghost.faults |= fault::AFTER_POISON;
         }
         (state.written, state.durable) = (written, durable);
@@ -306,7 +358,7 @@ impl Machine {
         if leader.progressed || !leader.in_flight.is_empty() {
             return LeaderPc::Round;
         }
-        LeaderPc::StepDown
+        if leader.refused { LeaderPc::Refuse } else { LeaderPc::StepDown }
     }
 
     /// A write or a sync fails. The writes in flight are waited for, and nothing more is done.
@@ -320,10 +372,10 @@ impl Machine {
                 frame.safety = Safety::Dropped;
             }
         }
-        state.poisoned = true;
+        state.lifecycle = Lifecycle::Poisoned;
         state.ghost.faults |= fault::FAILED;
         if self.has(Bug::PoisonForgotten) && state.leader.pc == LeaderPc::Sync {
-            state.poisoned = false;
+            state.lifecycle = Lifecycle::Open;
             return;
         }
         state.leader.in_flight.clear();
@@ -335,6 +387,12 @@ impl Machine {
 const fn wanted(pc: &Pc) -> u64 {
     match pc {
         Pc::Wait { need } => *need,
+        Pc::Settled(claim) => claim.base,
         _ => 0,
     }
+}
+
+/// What a frame of one's own holds: a record, unless it is a header alone.
+fn contents(base: u64, len: u64, file: u64, void: bool) -> Vec<Cell> {
+    if len > START { vec![Cell::Record { lsn: base + START, file, void }] } else { Vec::new() }
 }

@@ -4,6 +4,7 @@ mod bug;
 mod config;
 mod crash;
 mod leader;
+mod next;
 mod properties;
 mod seal;
 mod state;
@@ -14,10 +15,11 @@ use wal_core::segment::word::{Fill, Gate, Tail};
 
 pub use bug::Bug;
 pub use config::{Machine, Op, START, UNIT};
+pub use next::NextLsn;
 pub use seal::{Activating, Sealing};
 pub use state::{
-    Cell, Flight, Frame, Ghost, Grant, Held, Leader, LeaderPc, Pc, Recovered, Safety, Sealed,
-    Segment, State, Writer,
+    Cell, Claim, Flight, Frame, Ghost, Grant, Held, Leader, LeaderPc, Lifecycle, Pc, Recovered,
+    Safety, Sealed, Segment, State, Writer,
 };
 
 /// Steps that must not happen and that no state shows by itself, as bits of [`Ghost::faults`].
@@ -34,6 +36,8 @@ pub mod fault {
     pub const WATERMARK_FELL: u8 = 16;
     /// Something was published after the log was poisoned.
     pub const AFTER_POISON: u8 = 32;
+    /// `next_lsn` said less than the asker had appended itself, or more than was reserved.
+    pub const NEXT_LSN: u8 = 128;
     /// A write or a sync failed. Not a fault by itself.
     pub const FAILED: u8 = 64;
 }
@@ -51,6 +55,8 @@ pub enum Action {
     Written(usize),
     /// The sink fails.
     Fail,
+    /// The sink refuses to create a file, without harm.
+    Refuse,
     /// The machine crashes; of the frames at stake, those with a bit are there afterwards.
     Crash(u32),
 }
@@ -58,7 +64,7 @@ pub enum Action {
 impl Machine {
     /// A new log.
     fn initial(&self) -> State {
-        let layout = self.layout();
+        let layout = self.layout;
         let segments = (0..self.segments as u64)
             .map(|slot| Segment {
                 tail: Tail::closed(slot, layout.segment),
@@ -68,7 +74,7 @@ impl Machine {
                 sealed: 0,
                 direct: 0,
                 next: self.first(),
-                cells: vec![Cell::Blank; self.records as usize],
+                cells: vec![Cell::Blank; self.records() as usize],
             })
             .collect();
         let mut state = State {
@@ -76,6 +82,7 @@ impl Machine {
             segments,
             writers: (0..self.programs.len())
                 .map(|index| Writer {
+                    op: self.programs[index].first().copied(),
                     // Like programs have one number, so that their writers are alike.
                     program: self
                         .programs
@@ -83,13 +90,14 @@ impl Machine {
                         .position(|program| *program == self.programs[index])
                         .unwrap_or(index),
                     done: 0,
-                    pc: Pc::Current,
+                    pc: Pc::Done,
                     last: 0,
                     owes: false,
                 })
                 .collect(),
             leader: Leader {
                 pc: LeaderPc::Asleep,
+                who: None,
                 next: 0,
                 awaiting: None,
                 in_flight: Vec::new(),
@@ -98,10 +106,11 @@ impl Machine {
                 file: 0,
                 goal: 0,
                 progressed: false,
+                refused: false,
             },
             news: false,
             abandoned: Vec::new(),
-            poisoned: false,
+            lifecycle: Lifecycle::Open,
             written: 0,
             durable: 0,
             disk: Vec::new(),
@@ -110,6 +119,9 @@ impl Machine {
         };
         let first = &mut state.segments[0];
         (first.tail, first.fill, first.gate) = (Tail::open(0, START), Fill::OPEN, Gate::SHUT);
+        for index in 0..state.writers.len() {
+            state.writers[index].pc = Self::start(&state, state.writers[index].op);
+        }
         state
     }
 
@@ -159,6 +171,9 @@ impl Model for Machine {
         if self.failures && at_work {
             actions.push(Action::Fail);
         }
+        if self.refusals && !state.ghost.refused && self.opens_file(state) {
+            actions.push(Action::Refuse);
+        }
         if self.crashes {
             let stake = self.at_stake(state).len() as u32;
             actions.extend((0..1 << stake).map(Action::Crash));
@@ -176,6 +191,7 @@ impl Model for Machine {
             Action::Leader => self.lead(&mut state),
             Action::Written(index) => self.finish_write(&mut state, index),
             Action::Fail => self.fail(&mut state),
+            Action::Refuse => self.refuse(&mut state),
             Action::Crash(_) => {}
         }
         Some(self.sort(state))

@@ -3,15 +3,15 @@
 use stateright::Property;
 use wal_core::segment::word::{self, Fill};
 
-use super::config::{Machine, Op, START, UNIT, align_up};
+use super::config::{Machine, Op, START};
 use super::fault;
 use super::seal::Sealing;
-use super::state::{Cell, Ghost, Grant, LeaderPc, Pc, Safety, State};
+use super::state::{Cell, Ghost, Grant, LeaderPc, Lifecycle, Pc, Safety, State};
 
 type Condition = fn(&Machine, &State) -> bool;
 
 /// Always, in every state.
-const ALWAYS: [(&str, Condition); 16] = [
+const ALWAYS: [(&str, Condition); 18] = [
     ("TypeOK", type_ok),
     ("OnlyOneActive", only_one_active),
     ("ValidWriterCounts", valid_writer_counts),
@@ -27,7 +27,9 @@ const ALWAYS: [(&str, Condition); 16] = [
     ("NoTornVisible", no_torn_visible),
     ("WatermarkMonotonic", watermark_monotonic),
     ("PoisonIsFinal", poison_is_final),
+    ("NextLsnCovers", |_, state| free_of(state, fault::NEXT_LSN)),
     ("NobodyIsStuck", nobody_is_stuck),
+    ("RotationProgress", rotation_progress),
 ];
 
 /// What `eventually` checks is the last state of a run. Both conditions stay true once they are, so
@@ -47,8 +49,10 @@ pub(super) fn all(machine: &Machine) -> Vec<Property<Machine>> {
     sometimes("a commit that hands over", |_, state| {
         state.writers.iter().any(|w| w.owes && matches!(w.pc, Pc::Leave(_)))
     });
-    let appends = machine.programs.iter().flatten().filter(|op| **op != Op::Direct).count() as u64;
-    let room = (machine.segments as u64 + 1) * machine.records;
+    let appends =
+        machine.programs.iter().flatten().filter(|op| matches!(op, Op::Append | Op::Void)).count()
+            as u64;
+    let room = (machine.segments as u64 + 1) * machine.records();
     if appends > room {
         sometimes("a stale writer reserves in a later life of the slot", stale_reservation);
     }
@@ -58,12 +62,12 @@ pub(super) fn all(machine: &Machine) -> Vec<Property<Machine>> {
         });
     }
     if machine.failures {
-        sometimes("a poisoned log", |_, state| state.poisoned);
+        sometimes("a poisoned log", |_, state| state.is_poisoned());
     }
     if machine.programs.iter().flatten().any(|op| *op == Op::Direct) {
         sometimes("a direct frame written", |_, state| {
             state.disk.iter().any(|frame| {
-                let range = (frame.base, frame.base + Machine::DIRECT);
+                let range = (frame.base, frame.base + frame.len);
                 let ghost = &state.ghost;
                 ghost.ranges.contains(&range) && !ghost.given_up.contains(&frame.base)
             })
@@ -73,6 +77,14 @@ pub(super) fn all(machine: &Machine) -> Vec<Property<Machine>> {
                 state.ghost.given_up.iter().any(|&base| state.written > base)
             });
         }
+    }
+    if machine.programs.iter().flatten().any(|op| *op == Op::Close) {
+        sometimes("a closed log", |_, state| state.lifecycle == Lifecycle::Closed);
+    }
+    if machine.refusals {
+        sometimes("a file refused, and made after all", |_, state| {
+            state.ghost.refused && state.disk.iter().any(|frame| frame.opens && frame.base > 0)
+        });
     }
     if machine.depth > 1 {
         sometimes("writes that finish out of order", |_, state| {
@@ -93,7 +105,9 @@ const fn grant(pc: &Pc) -> Option<Grant> {
         Pc::Base { sequence, at, .. } => {
             Some(Grant { sequence: *sequence, at: *at, lsn: 0, file: 0 })
         }
-        Pc::TellThenCopy(grant) | Pc::Copy(grant) | Pc::Commit(grant) => Some(*grant),
+        Pc::Raise(grant) | Pc::TellThenCopy(grant) | Pc::Copy(grant) | Pc::Commit(grant) => {
+            Some(*grant)
+        }
         _ => None,
     }
 }
@@ -115,7 +129,7 @@ fn sealings(state: &State) -> impl Iterator<Item = Sealing> {
 }
 
 fn type_ok(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     // Each writer adds at most once to a closed word after it saw it open.
     let pushed = (state.writers.len() as u64 + 1) * (capacity + 1);
     let reserved = capacity - START;
@@ -134,19 +148,19 @@ fn type_ok(machine: &Machine, state: &State) -> bool {
 
 /// At most one at every step; exactly one when nobody is about to activate and a segment is free.
 fn only_one_active(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     let open = state.segments.iter().filter(|segment| segment.tail.is_open(capacity)).count();
     let rotating = sealings(state).next().is_some()
         || matches!(state.leader.pc, LeaderPc::Arrive { .. } | LeaderPc::Activate(_));
     let free =
         state.segments.iter().any(|s| word::state(s.tail, s.fill, capacity) == word::State::Queued);
-    let due = free && !rotating && !state.poisoned;
+    let due = free && !rotating && state.lifecycle == Lifecycle::Open;
     open <= 1 && (open == 1 || !due)
 }
 
 /// The words count those who are between reservation and commit, in bytes.
 fn valid_writer_counts(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     state.segments.iter().enumerate().all(|(slot, segment)| {
         let holders = grants(state).filter(|grant| machine.slot(grant.sequence) == slot).count();
         let reserved = if segment.tail.is_open(capacity) {
@@ -165,13 +179,13 @@ fn valid_writer_counts(machine: &Machine, state: &State) -> bool {
         if fill != Fill::QUEUED && fill.0 > says {
             return false;
         }
-        segment.fill.in_flight(reserved) == holders as u64 * UNIT
+        segment.fill.in_flight(reserved) == holders as u64 * machine.record
     })
 }
 
 /// Whoever holds space holds it alone, within the segment, and knows its true position.
 fn valid_write_positions(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     let mut held: Vec<(usize, u64)> =
         grants(state).map(|grant| (machine.slot(grant.sequence), grant.at)).collect();
     held.sort_unstable();
@@ -180,13 +194,13 @@ fn valid_write_positions(machine: &Machine, state: &State) -> bool {
             let base =
                 state.ghost.bases.get(grant.sequence as usize).copied().unwrap_or(u64::MAX / 2);
             grant.at >= START
-                && grant.at + UNIT <= capacity
+                && grant.at + machine.record <= capacity
                 && (grant.lsn == 0 || grant.lsn == base + grant.at)
         })
 }
 
 fn valid_lsn_progression(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     let bases = &state.ghost.bases;
     bases.is_sorted()
         && free_of(state, fault::SEALED_TWICE)
@@ -201,7 +215,7 @@ fn valid_lsn_progression(machine: &Machine, state: &State) -> bool {
 }
 
 /// The ranges of the stream that somebody has touch each other but for frame headers.
-fn no_overlap(_: &Machine, state: &State) -> bool {
+fn no_overlap(machine: &Machine, state: &State) -> bool {
     let ranges = &state.ghost.ranges;
     let apart = ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0);
     // Somebody has space and does not know its position yet.
@@ -212,7 +226,7 @@ fn no_overlap(_: &Machine, state: &State) -> bool {
     apart
         && (pending
             || ranges.iter().all(|&(start, stop)| {
-                let frame = align_up(end);
+                let frame = machine.align_up(end);
                 let touches = start == end && end > 0 || start == frame || start == frame + START;
                 end = stop;
                 touches
@@ -221,7 +235,7 @@ fn no_overlap(_: &Machine, state: &State) -> bool {
 
 /// Handed over is what is complete, once, whoever left last.
 fn hand_over_exactly_once(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     free_of(state, fault::HANDED_TWICE)
         && state.ghost.bases.iter().enumerate().all(|(sequence, _)| {
             let handed = state.ghost.handed & (1 << sequence) != 0;
@@ -308,23 +322,36 @@ const fn watermark_monotonic(_: &Machine, state: &State) -> bool {
 }
 
 /// After a failure the log is poisoned, and stays so, and nothing is published.
-const fn poison_is_final(_: &Machine, state: &State) -> bool {
-    (free_of(state, fault::FAILED) || state.poisoned) && free_of(state, fault::AFTER_POISON)
+fn poison_is_final(_: &Machine, state: &State) -> bool {
+    (free_of(state, fault::FAILED) || state.is_poisoned()) && free_of(state, fault::AFTER_POISON)
 }
 
 const fn is_over(pc: &Pc) -> bool {
     matches!(pc, Pc::Done | Pc::Refused)
 }
 
+/// Whether nothing happens any more unless somebody makes a call.
+fn is_quiet(machine: &Machine, state: &State) -> bool {
+    !machine.can_lead(state)
+        && !state.writers.iter().any(|writer| machine.can_step(state, writer))
+        && state.leader.in_flight.iter().all(|flight| flight.done)
+}
+
 /// Where no step is possible any more, everybody is done: exact, whatever `eventually` misses.
 fn nobody_is_stuck(machine: &Machine, state: &State) -> bool {
-    if write_completion(machine, state) {
-        return true;
-    }
-    let flights = &state.leader.in_flight;
-    machine.can_lead(state)
-        || state.writers.iter().any(|writer| machine.can_step(state, writer))
-        || flights.iter().any(|flight| !flight.done)
+    write_completion(machine, state) || !is_quiet(machine, state)
+}
+
+/// Where no step is possible any more, a segment is active, whoever wants it; but what a refused
+/// file has left unwritten is left to who wants it next.
+fn rotation_progress(machine: &Machine, state: &State) -> bool {
+    let capacity = machine.layout.segment;
+    let wanted = state.writers.iter().any(|writer| matches!(writer.pc, Pc::Space { .. }));
+    has_ended(state)
+        || state.ghost.refused && !wanted
+        || state.lifecycle != Lifecycle::Open
+        || state.segments.iter().any(|segment| segment.tail.is_open(capacity))
+        || !is_quiet(machine, state)
 }
 
 /// A crash ends everything, and what has gone wrong is not looked into further.
@@ -337,10 +364,10 @@ fn write_completion(_: &Machine, state: &State) -> bool {
     has_ended(state) || state.writers.iter().all(|writer| is_over(&writer.pc))
 }
 
-/// Every wait ends, and with a refusal only if the log is poisoned.
+/// Every wait ends, and with a refusal only if the log is poisoned or closed.
 fn every_waiter_resolves(machine: &Machine, state: &State) -> bool {
     write_completion(machine, state)
-        && (state.poisoned
+        && (state.lifecycle != Lifecycle::Open
             || has_ended(state)
             || state.writers.iter().all(|writer| writer.pc != Pc::Refused))
 }
@@ -350,7 +377,7 @@ fn rotation_with_stragglers(_: &Machine, state: &State) -> bool {
 }
 
 fn full_ring(machine: &Machine, state: &State) -> bool {
-    let capacity = machine.layout().segment;
+    let capacity = machine.layout.segment;
     !state.segments.is_empty()
         && state.segments.iter().all(|segment| {
             word::state(segment.tail, segment.fill, capacity) == word::State::Writing

@@ -3,7 +3,7 @@
 use wal_core::segment::word::{Arrived, Fill, Gate, Left, Tail};
 
 use super::bug::Bug;
-use super::config::{Machine, START, align_up};
+use super::config::{Machine, START};
 use super::fault;
 use super::state::State;
 
@@ -20,9 +20,19 @@ pub struct Sealing {
     pub direct: u64,
     /// Where that frame goes, once that is known.
     pub claim: u64,
+    /// It is the log's last: no segment follows.
+    last: bool,
     /// What comes next, as an index into [`SEAL`].
     at: usize,
     activating: Option<Activating>,
+}
+
+impl Sealing {
+    /// The same, perhaps as the log's last.
+    pub(super) const fn leaving(mut self, last: bool) -> Self {
+        self.last = last;
+        self
+    }
 }
 
 /// Somebody who activates a segment.
@@ -99,17 +109,18 @@ impl Machine {
         let base = ghost.bases.get(truth as usize).copied().unwrap_or(0);
         let mut end = base;
         if len > START {
-            end = align_up(base + len);
+            end = self.align_up(base + len);
         }
         if direct > 0 {
-            end = align_up(end + direct);
+            end = self.align_up(end + direct);
         }
         if ghost.bases.len() as u64 == truth + 1 {
             ghost.bases.push(end);
         } else {
             ghost.faults |= fault::SEALED_TWICE;
         }
-        Sealing { sequence, slot: self.slot(truth), len, direct, claim: 0, at: 0, activating: None }
+        let slot = self.slot(truth);
+        Sealing { sequence, slot, len, direct, claim: 0, last: false, at: 0, activating: None }
     }
 
     /// One step of a sealer.
@@ -130,12 +141,19 @@ impl Machine {
             Seal::Next => {
                 // Nobody else touches the place until the sealer has arrived, so that it does not
                 // matter when it is loaded.
-                let rotation = self.layout().rotate(state.segments[slot].place, len, direct);
+                let place = state.segments[slot].place;
+                let mut rotation = self.layout.rotate(place, len, direct);
                 sealing.claim = rotation.direct.map_or(0, |place| place.base.get());
+                if self.has(Bug::DirectUncounted) {
+                    rotation = self.layout.rotate(place, len, 0);
+                }
                 state.segments[slot].next = rotation.next;
             }
             Seal::Arrive => {
-                if !state.poisoned && self.arrive(state, sequence + 1) == Arrived::Second {
+                if !state.is_poisoned()
+                    && !sealing.last
+                    && self.arrive(state, sequence + 1) == Arrived::Second
+                {
                     sealing.activating = Some(Activating::new(sequence + 1));
                     return Progress::More(sealing);
                 }
@@ -182,7 +200,11 @@ impl Machine {
         let gate = &mut state.segments[self.slot(sequence)].gate;
         let before = *gate;
         *gate = Gate(before.0 + 1);
-        if self.has(Bug::GateSkipped) { Arrived::Second } else { before.arrive() }
+        match self.bug {
+            Bug::GateSkipped => Arrived::Second,
+            Bug::GateShut => Arrived::First,
+            _ => before.arrive(),
+        }
     }
 
     /// One step of an activation; `None` after the last.

@@ -3,6 +3,8 @@
 use wal_core::segment::place::Place;
 use wal_core::segment::word::{Fill, Gate, Tail};
 
+use super::config::Op;
+use super::next::NextLsn;
 use super::seal::{Activating, Sealing};
 
 /// A state of the model.
@@ -20,8 +22,8 @@ pub struct State {
     pub news: bool,
     /// Segments whose direct frame was given up.
     pub abandoned: Vec<u64>,
-    /// The log takes no further steps.
-    pub poisoned: bool,
+    /// What the log still accepts.
+    pub lifecycle: Lifecycle,
     /// The written watermark.
     pub written: u64,
     /// The durable watermark.
@@ -32,6 +34,27 @@ pub struct State {
     pub ghost: Ghost,
     /// What was found after a crash, which ends everything else.
     pub crashed: Option<Recovered>,
+}
+
+impl State {
+    /// Whether the log takes no further steps.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.lifecycle == Lifecycle::Poisoned
+    }
+}
+
+/// A log's life. It only moves forward, and `Poisoned` is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lifecycle {
+    /// Everything is accepted.
+    Open,
+    /// Nothing more is accepted; what is there is being made durable.
+    Closing,
+    /// The log is durable and marked as closed.
+    Closed,
+    /// A write or a sync failed.
+    Poisoned,
 }
 
 /// One slot of the ring.
@@ -78,6 +101,8 @@ pub struct Writer {
     pub program: usize,
     /// How many calls it has finished.
     pub done: usize,
+    /// The call under way.
+    pub op: Option<Op>,
     /// Where it is.
     pub pc: Pc,
     /// End of its last record.
@@ -99,6 +124,25 @@ pub struct Grant {
     pub file: u64,
 }
 
+/// A frame that a writer has claimed for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim {
+    /// The segment it goes behind.
+    pub sequence: u64,
+    /// Where it starts.
+    pub base: u64,
+    /// Its length, header included.
+    pub len: u64,
+}
+
+impl Claim {
+    /// Where it ends.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.base + self.len
+    }
+}
+
 /// Where a writer is: named for the step it takes next.
 #[expect(missing_docs, reason = "fields are named in the variant's line")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +157,8 @@ pub enum Pc {
     Add { seen: u64, early: Option<(u64, u64)> },
     /// Load base and salt.
     Base { seen: u64, sequence: u64, at: u64, early: Option<(u64, u64)> },
+    /// Came by a stale path: raise `current`.
+    Raise(Grant),
     /// Tell of a segment handed over, then go on copying.
     TellThenCopy(Grant),
     /// Copy.
@@ -121,7 +167,7 @@ pub enum Pc {
     Commit(Grant),
     /// Committed, not copied: only a faulty writer comes here.
     LateCopy(Grant),
-    /// Tell, if one was last to leave, and go on to wait for the record or to the next call.
+    /// Committed last: tell.
     Leave(Grant),
     /// Seal.
     Seal(Sealing),
@@ -129,17 +175,29 @@ pub enum Pc {
     TellThenSpace { sequence: u64 },
     /// Wait for a segment after this one.
     Space { sequence: u64 },
+    /// Look at the durable watermark before anything else.
+    Durable,
+    /// Ask where the stream ends.
+    Next(NextLsn),
+    /// Register, unless it is durable already.
+    Register { need: u64 },
     /// Wait until durable.
     Wait { need: u64 },
     /// Tell, then wait for the turn of one's direct frame.
-    TellThenTurn { sequence: u64, base: u64 },
+    TellThenTurn(Claim),
     /// Wait for the turn of one's direct frame.
-    Turn { sequence: u64, base: u64 },
+    Turn(Claim),
     /// It is being written.
-    Writing { sequence: u64, base: u64 },
+    Writing(Claim),
+    /// Say that the log is closing.
+    Closing,
+    /// Tell, then wait until everything before the close mark is durable.
+    TellThenSettled(Claim),
+    /// Wait until everything before the close mark is durable.
+    Settled(Claim),
     /// The program is over.
     Done,
-    /// The log refused.
+    /// The log refused, for good.
     Refused,
 }
 
@@ -186,6 +244,8 @@ pub struct Flight {
 pub struct Leader {
     /// Where it is.
     pub pc: LeaderPc,
+    /// The writer that leads; without one, somebody else does.
+    pub who: Option<usize>,
     /// The segment to submit next.
     pub next: u64,
     /// That segment, if it is submitted and the frame behind it is not.
@@ -202,6 +262,8 @@ pub struct Leader {
     pub goal: u64,
     /// This round got somewhere.
     pub progressed: bool,
+    /// The sink has refused a file in this round.
+    pub refused: bool,
 }
 
 /// Where the leader is: named for the step it takes next.
@@ -232,8 +294,8 @@ pub enum LeaderPc {
     SubmitFill,
     /// Wait until all writes are done, the last of which is a direct frame's.
     SubmitDirect,
-    /// Wait for the oldest write, and publish.
-    Reap,
+    /// Wait for the oldest write, and publish. `full`: submitting ended at the depth.
+    Reap { full: bool },
     /// Sync.
     Sync,
     /// Publish what was synced.
@@ -246,6 +308,8 @@ pub enum LeaderPc {
     Activate(Activating),
     /// Step down unless there is news.
     StepDown,
+    /// Step down, and end everybody's wait with the sink's refusal.
+    Refuse,
     /// The log is poisoned.
     Poisoned,
 }
@@ -295,6 +359,8 @@ pub struct Ghost {
     pub handed: u64,
     /// The furthest position that somebody was told is durable.
     pub acked: u64,
+    /// The sink has refused a file.
+    pub refused: bool,
     /// Steps that no state shows, see [`super::fault`].
     pub faults: u8,
 }

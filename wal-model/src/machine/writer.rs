@@ -3,26 +3,26 @@
 use wal_core::segment::word::{Fill, Left, Reserved, Tail};
 
 use super::bug::Bug;
-use super::config::{Machine, Op, START, UNIT};
+use super::config::{Machine, Op, START};
 use super::fault;
-use super::seal::Progress;
-use super::seal::life;
-use super::state::{Cell, Grant, Pc, State, Writer};
+use super::next::{Looked, NextLsn};
+use super::seal::{Progress, Sealing, life};
+use super::state::{Cell, Claim, Grant, Lifecycle, Pc, State, Writer};
 
 impl Machine {
-    pub(super) fn op(&self, writer: &Writer) -> Option<Op> {
-        self.programs[writer.program].get(writer.done).copied()
-    }
-
     /// Whether a writer can take a step; those who wait sleep until their need is met. A waiter is
     /// woken by who meets its need, which is not modelled: it looks for itself.
     pub(super) fn can_step(&self, state: &State, writer: &Writer) -> bool {
         match writer.pc {
-            Pc::Space { sequence } => state.current > sequence || state.poisoned,
-            Pc::Wait { need } => self.is_safe(state, need) || state.poisoned,
-            Pc::Turn { base, .. } | Pc::Writing { base, .. } => {
-                state.written >= base + Self::DIRECT || state.poisoned
+            Pc::Space { sequence } => {
+                state.current > sequence || Self::space_is_refused(state, writer)
             }
+            Pc::Wait { need } => self.is_safe(state, need) || Self::wait_is_refused(state),
+            Pc::Settled(claim) => self.is_safe(state, claim.base) || Self::wait_is_refused(state),
+            Pc::Turn(claim) | Pc::Writing(claim) => {
+                state.written >= claim.end() || Self::wait_is_refused(state)
+            }
+            Pc::Next(at) => self.can_look(state, at),
             Pc::Done | Pc::Refused => false,
             _ => true,
         }
@@ -30,39 +30,57 @@ impl Machine {
 
     /// Whether `writer` may give up the direct frame it waits to write.
     pub(super) fn can_give_up(&self, writer: &Writer) -> bool {
-        self.gives_up && matches!(writer.pc, Pc::Turn { .. })
+        self.gives_up && matches!(writer.pc, Pc::Turn(_))
     }
 
-    fn is_safe(&self, state: &State, need: u64) -> bool {
+    pub(super) fn is_safe(&self, state: &State, need: u64) -> bool {
         let mark = if self.has(Bug::AckBeforeSync) { state.written } else { state.durable };
         mark >= need
     }
 
-    /// Where a call starts. An append to a poisoned log is refused, unless it has looked before.
-    fn start(&self, state: &State, writer: &Writer) -> Pc {
-        match self.op(writer) {
+    const fn wait_is_refused(state: &State) -> bool {
+        matches!(state.lifecycle, Lifecycle::Closed | Lifecycle::Poisoned)
+    }
+
+    /// Whoever closes the log may still wait for space to do it in.
+    fn space_is_refused(state: &State, writer: &Writer) -> bool {
+        Self::wait_is_refused(state)
+            || state.lifecycle == Lifecycle::Closing && writer.op != Some(Op::Close)
+    }
+
+    /// Where a call starts. An append is refused unless the log is open, though it may have looked
+    /// before it was closed or poisoned.
+    pub(super) fn start(state: &State, op: Option<Op>) -> Pc {
+        match op {
             None => Pc::Done,
-            Some(_) if state.poisoned => Pc::Refused,
-            Some(_) => Pc::Current,
+            Some(op) if op.appends() && state.lifecycle != Lifecycle::Open => Pc::Refused,
+            Some(Op::Append | Op::Void | Op::Direct) => Pc::Current,
+            Some(Op::Sync) => Pc::Next(NextLsn::Current),
+            Some(Op::Wait) => Pc::Durable,
+            Some(Op::Close) => Pc::Closing,
         }
     }
 
     /// Gives up a direct frame.
     pub(super) fn give_up(&self, state: &mut State, index: usize) {
-        let Pc::Turn { sequence, base } = state.writers[index].pc else { return };
-        state.ghost.given_up.push(base);
+        let (Pc::Turn(claim) | Pc::Settled(claim)) = state.writers[index].pc else { return };
+        state.ghost.given_up.push(claim.base);
         state.ghost.given_up.sort_unstable();
         if !self.has(Bug::GivenUpInSilence) {
-            state.abandoned.push(sequence);
+            state.abandoned.push(claim.sequence);
             state.abandoned.sort_unstable();
             state.news = true;
         }
         self.finish(state, index);
     }
 
-    fn finish(&self, state: &mut State, index: usize) {
-        state.writers[index].done += 1;
-        state.writers[index].pc = self.start(state, &state.writers[index]);
+    /// The call is over.
+    pub(super) fn finish(&self, state: &mut State, index: usize) {
+        let writer = &mut state.writers[index];
+        writer.done += 1;
+        writer.op = self.programs[writer.program].get(writer.done).copied();
+        let op = writer.op;
+        state.writers[index].pc = Self::start(state, op);
     }
 
     fn tell(&self, state: &mut State, index: usize) {
@@ -74,13 +92,12 @@ impl Machine {
     /// One step of writer `index`.
     pub(super) fn step(&self, state: &mut State, index: usize) {
         let writer = state.writers[index].clone();
-        let Some(op) = self.op(&writer) else { return };
-        let capacity = self.layout().segment;
+        let Some(op) = writer.op else { return };
         let pc = match writer.pc {
             Pc::Current => Pc::Tail { seen: state.current },
             Pc::Tail { seen } => {
                 let segment = &state.segments[self.slot(seen)];
-                if segment.tail.is_open(capacity) {
+                if segment.tail.is_open(self.layout.segment) {
                     let early = self
                         .has(Bug::BaseBeforeAddition)
                         .then(|| (segment.place.base.get(), segment.place.file));
@@ -100,15 +117,20 @@ impl Machine {
             }
             Pc::Add { seen, early } => self.add(state, op, seen, early),
             Pc::Base { seen, sequence, at, early } => {
-                // Who came by a stale path raises `current`; merged with the loads before it.
-                if sequence != seen && !self.has(Bug::CurrentStored) {
-                    state.current = state.current.max(sequence);
-                }
+                // The loads belong to a life that cannot end before its grants are committed.
                 let place = state.segments[self.slot(sequence)].place;
                 let (base, file) = early.unwrap_or((place.base.get(), place.file));
                 let grant = Grant { sequence, at, lsn: base + at, file };
-                self.believe(state, index, grant.lsn, UNIT);
-                if writer.owes { Pc::TellThenCopy(grant) } else { Pc::Copy(grant) }
+                self.believe(state, index, grant.lsn, self.record);
+                if sequence != seen && !self.has(Bug::StaleGrant) && !self.has(Bug::CurrentStored) {
+                    Pc::Raise(grant)
+                } else {
+                    granted(grant, writer.owes)
+                }
+            }
+            Pc::Raise(grant) => {
+                state.current = state.current.max(grant.sequence);
+                granted(grant, writer.owes)
             }
             Pc::TellThenCopy(grant) => {
                 self.tell(state, index);
@@ -121,8 +143,7 @@ impl Machine {
             Pc::Copy(grant) => {
                 self.copy(state, op, grant);
                 if op == Op::Void && self.has(Bug::VoidNotCommitted) {
-                    self.finish(state, index);
-                    return;
+                    return self.finish(state, index);
                 }
                 Pc::Commit(grant)
             }
@@ -132,33 +153,20 @@ impl Machine {
             }
             Pc::Commit(grant) => {
                 self.commit(state, index, grant);
-                if op != Op::Sync && !state.writers[index].owes {
-                    self.finish(state, index);
-                    return;
+                if !state.writers[index].owes {
+                    return self.finish(state, index);
                 }
                 Pc::Leave(grant)
             }
-            Pc::Leave(grant) => {
+            Pc::Leave(_) => {
                 self.tell(state, index);
-                if op != Op::Sync {
-                    self.finish(state, index);
-                    return;
-                }
-                // Registering is news to whoever leads.
-                state.news = true;
-                Pc::Wait { need: grant.lsn + 1 }
+                return self.finish(state, index);
             }
             Pc::Seal(sealing) => match self.seal(state, sealing) {
                 Progress::More(sealing) => Pc::Seal(sealing),
                 Progress::Over { handed_over } => {
                     state.writers[index].owes |= handed_over;
-                    if op == Op::Direct {
-                        let (sequence, base) = (sealing.sequence, sealing.claim);
-                        self.believe(state, index, base, Self::DIRECT);
-                        Pc::TellThenTurn { sequence, base }
-                    } else {
-                        Pc::Current
-                    }
+                    self.sealed(state, index, op, sealing)
                 }
             },
             Pc::TellThenSpace { sequence } => {
@@ -167,39 +175,75 @@ impl Machine {
                 Pc::Space { sequence }
             }
             Pc::Space { sequence } if state.current > sequence => Pc::Current,
-            Pc::Space { .. } => Pc::Refused,
-            Pc::Wait { need } if self.is_safe(state, need) => {
-                state.ghost.acked = state.ghost.acked.max(need);
-                self.finish(state, index);
-                return;
+            Pc::Durable if self.is_safe(state, writer.last) => {
+                return self.acknowledge(state, index, writer.last);
             }
-            Pc::Wait { .. } => Pc::Refused,
-            Pc::TellThenTurn { sequence, base } => {
+            Pc::Durable => Pc::Next(NextLsn::Current),
+            Pc::Next(at) => match self.look(state, at) {
+                Looked::More(at) => Pc::Next(at),
+                Looked::Is(next) => self.learn(state, &writer, next),
+            },
+            Pc::Register { need } if self.is_safe(state, need) => {
+                return self.acknowledge(state, index, need);
+            }
+            Pc::Register { .. } if Self::wait_is_refused(state) => Pc::Refused,
+            Pc::Register { need } => {
+                // Registering is news to whoever leads.
+                state.news = true;
+                Pc::Wait { need }
+            }
+            Pc::Wait { need } if self.is_safe(state, need) => {
+                return self.acknowledge(state, index, need);
+            }
+            Pc::TellThenTurn(claim) => {
                 self.tell(state, index);
                 // Whoever owns the frame that is due takes the lead or is called to it.
                 state.news = true;
-                Pc::Turn { sequence, base }
+                Pc::Turn(claim)
             }
-            Pc::Turn { base, .. } | Pc::Writing { base, .. } => {
-                if state.written >= base + Self::DIRECT {
-                    self.finish(state, index);
-                    return;
+            Pc::Turn(claim) | Pc::Writing(claim) if state.written >= claim.end() => {
+                if op == Op::Close {
+                    Pc::Register { need: claim.end() }
+                } else {
+                    return self.finish(state, index);
                 }
-                Pc::Refused
             }
-            Pc::Done | Pc::Refused => return,
+            Pc::Closing if state.lifecycle != Lifecycle::Open => Pc::Refused,
+            Pc::Closing => {
+                state.lifecycle = Lifecycle::Closing;
+                Pc::Current
+            }
+            Pc::TellThenSettled(claim) => {
+                self.tell(state, index);
+                state.news = true;
+                Pc::Settled(claim)
+            }
+            Pc::Settled(claim) if self.is_safe(state, claim.base) => {
+                state.news = true;
+                Pc::Turn(claim)
+            }
+            Pc::Space { .. }
+            | Pc::Wait { .. }
+            | Pc::Settled(_)
+            | Pc::Turn(_)
+            | Pc::Writing(_)
+            | Pc::Done
+            | Pc::Refused => Pc::Refused,
         };
         state.writers[index].pc = pc;
     }
 
     /// The addition to the tail, from which everything follows.
     fn add(&self, state: &mut State, op: Op, seen: u64, early: Option<(u64, u64)>) -> Pc {
-        let (slot, capacity) = (self.slot(seen), self.layout().segment);
-        let (len, direct) = if op == Op::Direct { (capacity + 1, Self::DIRECT) } else { (UNIT, 0) };
+        let (slot, capacity) = (self.slot(seen), self.layout.segment);
+        let len = if op.claims() { capacity + 1 } else { self.record };
         let before = state.segments[slot].tail;
         state.segments[slot].tail = Tail(before.0 + len);
-        let granting =
-            if self.has(Bug::OnePastTheEnd) && direct == 0 { capacity + UNIT } else { capacity };
+        let granting = if self.has(Bug::OnePastTheEnd) && !op.claims() {
+            capacity + self.record
+        } else {
+            capacity
+        };
         match before.reserve(len, granting) {
             Reserved::Granted(at) => {
                 let sequence = life(before, seen);
@@ -213,9 +257,26 @@ impl Machine {
                 ghost.highest = lsn + len;
                 Pc::Base { seen, sequence, at, early }
             }
-            Reserved::Sealer(end) => Pc::Seal(self.close(state, seen, before, end, direct)),
+            Reserved::Sealer(end) => {
+                let last = op == Op::Close;
+                Pc::Seal(self.close(state, seen, before, end, self.claimed(op)).leaving(last))
+            }
             Reserved::Closed => Pc::Current,
         }
+    }
+
+    /// Where a writer goes that has sealed a segment.
+    fn sealed(&self, state: &mut State, index: usize, op: Op, sealing: Sealing) -> Pc {
+        if !op.claims() {
+            return Pc::Current;
+        }
+        let Sealing { sequence, claim: base, direct: len, .. } = sealing;
+        let claim = Claim { sequence, base, len };
+        if op == Op::Close {
+            return Pc::TellThenSettled(claim);
+        }
+        self.believe(state, index, base, len);
+        Pc::TellThenTurn(claim)
     }
 
     /// Notes a range as the writer has it.
@@ -232,7 +293,7 @@ impl Machine {
     fn copy(&self, state: &mut State, op: Op, grant: Grant) {
         let cells = &mut state.segments[self.slot(grant.sequence)].cells;
         let Grant { at, lsn, file, .. } = grant;
-        match cells.get_mut(((at - START) / UNIT) as usize) {
+        match cells.get_mut(((at - START) / self.record) as usize) {
             Some(cell) => *cell = Cell::Record { lsn, file, void: op == Op::Void },
             None => state.ghost.faults |= fault::PAST_THE_END,
         }
@@ -241,10 +302,38 @@ impl Machine {
     fn commit(&self, state: &mut State, index: usize, grant: Grant) {
         let fill = &mut state.segments[self.slot(grant.sequence)].fill;
         let before = *fill;
-        *fill = Fill(before.0.wrapping_add(UNIT));
-        if before.0 < Fill::QUEUED.0 && before.commit(UNIT) == Left::Last {
+        *fill = Fill(before.0.wrapping_add(self.record));
+        if before.0 < Fill::QUEUED.0 && before.commit(self.record) == Left::Last {
             Self::hand_over(state, grant.sequence);
             state.writers[index].owes = true;
         }
     }
+
+    /// Where the stream ends, as a writer has found it: not before what it has appended itself, and
+    /// not past what anybody has reserved.
+    fn learn(&self, state: &mut State, writer: &Writer, next: u64) -> Pc {
+        let ghost = &mut state.ghost;
+        let end = ghost.bases.last().copied().unwrap_or(0).max(ghost.highest);
+        if next < writer.last || next > end {
+            ghost.faults |= fault::NEXT_LSN;
+        }
+        // A wait for a record asks only whether there is one, and waits until it has begun to be
+        // durable: then all of it is.
+        let need = if writer.op == Some(Op::Wait) { writer.last - self.record + 1 } else { next };
+        Pc::Register { need }
+    }
+
+    /// A wait has ended well.
+    fn acknowledge(&self, state: &mut State, index: usize, need: u64) {
+        state.ghost.acked = state.ghost.acked.max(need);
+        if state.writers[index].op == Some(Op::Close) && state.lifecycle == Lifecycle::Closing {
+            state.lifecycle = Lifecycle::Closed;
+        }
+        self.finish(state, index);
+    }
+}
+
+/// Where a writer goes that has its grant.
+const fn granted(grant: Grant, owes: bool) -> Pc {
+    if owes { Pc::TellThenCopy(grant) } else { Pc::Copy(grant) }
 }
