@@ -2,8 +2,10 @@
 
 use crate::lsn::Lsn;
 
-/// A step that the log takes, named by the stages of a record's life. Commit, seal, activate and
-/// recycle are told just before the step that others can see, the rest just after.
+/// A step that the log takes, named by the stages of a record's life. Each is told by the thread
+/// that takes it: commit, seal, activate, write and recycle just before the step that others can
+/// see; wait, lead, gather and step down inside the critical section that is the step, so that
+/// their order among threads is exact; the rest just after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -44,7 +46,27 @@ pub enum Event {
         /// Which life of which segment.
         sequence: u64,
     },
-    /// A frame was submitted to the sink.
+    /// A thread or a task waits and found that its need is not met: it registers, or leads. Told
+    /// again whenever it is woken in vain. Who waits for space wants neither position.
+    Wait {
+        /// The written watermark that it needs, or zero.
+        written: Lsn,
+        /// The durable watermark that it needs, or zero.
+        durable: Lsn,
+    },
+    /// A thread took the lead: until it steps down, it alone seals late, writes, syncs, publishes
+    /// and recycles.
+    Lead,
+    /// The leader began a round, and took up what is wanted by all who wait, itself included.
+    Gather {
+        /// The furthest position that somebody wants written, if only to be made durable.
+        written: Lsn,
+        /// The furthest position that somebody wants durable.
+        durable: Lsn,
+    },
+    /// The leader gave up the lead.
+    StepDown,
+    /// A frame goes to the sink.
     Write {
         /// Where the frame starts.
         lsn: Lsn,
@@ -78,7 +100,8 @@ pub enum Event {
 }
 
 /// Receives [`Event`]s as they happen, on the thread that caused them, at times with another
-/// thread's event still under way. Must not block and must not call the log.
+/// thread's event still under way, at times with a lock of the log held. Must not block and must
+/// not call the log.
 pub trait Probe: Send + Sync + 'static {
     /// Takes one event.
     fn event(&self, event: Event);

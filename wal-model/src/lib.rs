@@ -64,3 +64,4 @@ pub mod bugs;
 pub mod machine;
 pub mod report;
 pub mod suite;
+pub mod trace;

@@ -28,12 +28,14 @@ fn pair(one: &[Op], other: &[Op]) -> Machine {
 /// Seconds each.
 #[must_use]
 pub fn quick() -> Vec<Named> {
-    let alike = || Machine::new(2, 2, &[Append, Append, Sync]);
     let mut three = pair(&[Append, Append], &[Append, Wait]);
     three.segments = 3;
     vec![
-        ("2 writers x 2 segments", alike()),
-        ("2 writers x 2 segments, no crash", without_crashes(alike())),
+        ("2 writers x 2 segments", Machine::new(2, 2, &[Append, Append, Sync])),
+        (
+            "2 writers x 2 segments, no crash",
+            without_crashes(pair(&[Append, Append], &[Append, Append, Sync])),
+        ),
         ("2 x 2, a void record", pair(&[Void], &[Append, Append, Sync])),
         ("2 x 2, a direct frame", pair(&[Direct], &[Append, Append, Sync])),
         ("2 x 2, a file refused", refusing(pair(&[Append, Append], &[Append, Sync]))),

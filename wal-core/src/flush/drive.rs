@@ -38,7 +38,7 @@ impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
             // Only a panic comes here with the pipeline. Poisoned first, so that nobody leads.
             let source = std::io::Error::other("a panic while flushing");
             self.shared.poison(SinkError::of(SinkOp::Panic, source));
-            lock(&self.shared.desk).pipeline = Some(pipeline);
+            self.shared.put_back(&mut lock(&self.shared.desk), pipeline);
         }
     }
 }
@@ -82,17 +82,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         if need.is_some_and(|need| shared.progress().satisfies(need)) {
             return Ok(Some(Step::Satisfied));
         }
-        let (mut durable_goal, mut goal) = {
-            let mut desk = lock(&shared.desk);
-            desk.news = false;
-            (desk.waiters.durable_goal(), desk.waiters.written_goal())
-        };
-        match need {
-            Some(Need::Durable(lsn)) => durable_goal = durable_goal.max(lsn),
-            Some(Need::Written(lsn)) => goal = goal.max(lsn),
-            _ => {}
-        }
-        goal = goal.max(durable_goal);
+        let (goal, durable_goal) = self.gather(need);
         // Who leads sees for itself what it handed over.
         let Duty { activated, .. } = shared.ring.seal_active(goal, || !shared.is_poisoned());
 
@@ -134,6 +124,21 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             Some(source) => Err(Failure::Harmless(source)),
             None => Ok(Some(Step::Blocked(halt))),
         }
+    }
+
+    /// What all who wait now want written, and durable.
+    fn gather(&self, need: Option<Need>) -> (Lsn, Lsn) {
+        let mut desk = lock(&self.shared.desk);
+        desk.news = false;
+        let (mut written, mut durable) = (desk.waiters.written_goal(), desk.waiters.durable_goal());
+        match need {
+            Some(Need::Durable(lsn)) => durable = durable.max(lsn),
+            Some(Need::Written(lsn)) => written = written.max(lsn),
+            _ => {}
+        }
+        written = written.max(durable);
+        self.shared.ring.probe().event(Event::Gather { written, durable });
+        (written, durable)
     }
 
     #[expect(clippy::expect_used, reason = "present throughout `drive`, the only caller's caller")]

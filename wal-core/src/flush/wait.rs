@@ -7,10 +7,11 @@ use std::task::{Context, Poll, Waker};
 use super::desk::{Desk, Turn};
 use super::direct::DirectFrame;
 use super::drive::{Lead, Step};
+use super::pipeline::Pipeline;
 use super::submit::Halt;
 use super::waiters::{Need, Ticket};
 use crate::error::Error;
-use crate::probe::Probe;
+use crate::probe::{Event, Probe};
 use crate::segment::Duty;
 use crate::shared::{Lifecycle, Shared};
 use crate::sink::SegmentSink;
@@ -116,26 +117,45 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         if let Some(error) = desk.refused_since(refusals) {
             return Turn::Over(Err(error));
         }
-        match desk.lead() {
+        self.ring.probe().event(need.event());
+        match self.take_lead(&mut desk) {
             Some(pipeline) => Turn::Lead(pipeline),
             None => Turn::Registered(desk.register(need, waker, true)),
         }
+    }
+
+    /// Takes the pipeline, if it is there.
+    fn take_lead(&self, desk: &mut Desk) -> Option<Box<Pipeline>> {
+        let pipeline = desk.lead();
+        if pipeline.is_some() {
+            self.ring.probe().event(Event::Lead);
+        }
+        pipeline
+    }
+
+    /// Puts the pipeline back.
+    pub(super) fn put_back(&self, desk: &mut Desk, pipeline: Box<Pipeline>) {
+        self.ring.probe().event(Event::StepDown);
+        desk.pipeline = Some(pipeline);
     }
 
     /// Puts the pipeline back because nothing can be done just now, and registers `waiter` in the
     /// same critical section, unless there is something to do after all.
     fn step_down(
         &self,
-        pipeline: Box<super::Pipeline>,
+        pipeline: Box<Pipeline>,
         halt: Halt,
         waiter: Option<(Need, &Waker)>,
-    ) -> Result<Option<Ticket>, Box<super::Pipeline>> {
+    ) -> Result<Option<Ticket>, Box<Pipeline>> {
         let mut desk = lock(&self.desk);
         if desk.news {
             return Err(pipeline);
         }
-        desk.pipeline = Some(pipeline);
-        let ticket = waiter.map(|(need, waker)| desk.register(need, waker, true));
+        self.put_back(&mut desk, pipeline);
+        let ticket = waiter.map(|(need, waker)| {
+            self.ring.probe().event(need.event());
+            desk.register(need, waker, true)
+        });
         // Its owner is registered, or about to look for the pipeline and find it.
         let owner = match halt {
             Halt::Direct(sequence) => desk.waiters.take_direct(sequence),
@@ -147,9 +167,9 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     /// Puts the pipeline back and has one who wants it lead next.
-    fn hand_on(self: &Arc<Self>, pipeline: Box<super::Pipeline>) {
+    fn hand_on(self: &Arc<Self>, pipeline: Box<Pipeline>) {
         let mut desk = lock(&self.desk);
-        desk.pipeline = Some(pipeline);
+        self.put_back(&mut desk, pipeline);
         let next = self.choose_next(&mut desk);
         drop(desk);
         self.appoint(next);
@@ -179,9 +199,9 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     /// Puts the pipeline back and ends everyone's wait with `error`.
-    fn refuse(&self, pipeline: Box<super::Pipeline>, error: &Error) {
+    fn refuse(&self, pipeline: Box<Pipeline>, error: &Error) {
         let mut desk = lock(&self.desk);
-        desk.pipeline = Some(pipeline);
+        self.put_back(&mut desk, pipeline);
         desk.refusals += 1;
         desk.refusal = Some(error.clone());
         let woken = desk.take_everybody();
@@ -266,6 +286,7 @@ impl<S: SegmentSink, P: Probe> Future for Waiting<S, P> {
         if desk.dropped_jobs > dropped_jobs {
             return Poll::Ready(Err(Error::NoExecutor));
         }
+        this.shared.ring.probe().event(this.need.event());
         this.ticket = Some(desk.register(this.need, cx.waker(), false));
         let ask = desk.may_ask();
         drop(desk);
@@ -318,10 +339,12 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
 
     /// Writes what is complete, if nobody leads and without waiting for writers.
     pub(crate) fn flush_if_idle(&self) {
-        let Some(pipeline) = lock(&self.desk).lead() else { return };
+        let Some(pipeline) = self.take_lead(&mut lock(&self.desk)) else { return };
         let mut lead = Lead::new(self, pipeline);
         let _ = lead.drive(Some(Need::Written(self.ring.next_lsn())), None);
-        lock(&self.desk).pipeline = lead.into_pipeline();
+        if let Some(pipeline) = lead.into_pipeline() {
+            self.put_back(&mut lock(&self.desk), pipeline);
+        }
     }
 
     /// Gives back the unused end of the file that a closed log ends in.
@@ -342,7 +365,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     fn run_job(self: &Arc<Self>) {
         let mut desk = lock(&self.desk);
         desk.job_pending = false;
-        let Some(mut pipeline) = desk.lead() else { return };
+        let Some(mut pipeline) = self.take_lead(&mut desk) else { return };
         drop(desk);
         loop {
             let mut lead = Lead::new(self, pipeline);

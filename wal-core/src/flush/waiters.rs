@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::lsn::Lsn;
+use crate::probe::Event;
 
 /// What a waiter needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,18 @@ pub(crate) enum Need {
         /// Where the frame ends.
         end: Lsn,
     },
+}
+
+impl Need {
+    /// What a probe is told of it.
+    pub(super) const fn event(self) -> Event {
+        let (written, durable) = match self {
+            Self::Durable(lsn) => (Lsn::ZERO, lsn),
+            Self::Written(lsn) | Self::Direct { end: lsn, .. } => (lsn, Lsn::ZERO),
+            Self::Space(_) | Self::LastSpace(_) => (Lsn::ZERO, Lsn::ZERO),
+        };
+        Event::Wait { written, durable }
+    }
 }
 
 /// What the log has reached.

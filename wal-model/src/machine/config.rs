@@ -146,7 +146,7 @@ impl Machine {
 
     /// The first multiple of the alignment at or after `position`; the model's own arithmetic, to
     /// hold that of the log against.
-    pub(super) const fn align_up(&self, position: u64) -> u64 {
+    pub(crate) const fn align_up(&self, position: u64) -> u64 {
         position.div_ceil(self.layout.align) * self.layout.align
     }
 }

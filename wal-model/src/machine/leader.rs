@@ -15,7 +15,7 @@ const REAP: LeaderPc = LeaderPc::Reap { full: false };
 
 impl Machine {
     /// Whether the leader can take a step by itself.
-    pub(super) fn can_lead(&self, state: &State) -> bool {
+    pub(crate) fn can_lead(&self, state: &State) -> bool {
         let leader = &state.leader;
         match leader.pc {
             LeaderPc::Asleep => state.news && !state.is_poisoned(),
@@ -30,7 +30,7 @@ impl Machine {
     }
 
     /// One step of the leader.
-    pub(super) fn lead(&self, state: &mut State) {
+    pub(crate) fn lead(&self, state: &mut State) {
         let capacity = self.layout.segment;
         let goal = state.leader.goal;
         state.leader.pc = match state.leader.pc {
@@ -127,7 +127,7 @@ impl Machine {
 
     /// What comes next: somebody's direct frame, or a segment, whose tail is loaded.
     fn look_ahead(&self, state: &mut State) -> LeaderPc {
-        if state.leader.in_flight.len() >= self.depth {
+        if state.leader.in_flight.iter().filter(|flight| !flight.done).count() >= self.depth {
             return LeaderPc::Reap { full: true };
         }
         if let Some(sealed) = state.leader.awaiting {
@@ -287,7 +287,7 @@ impl Machine {
     }
 
     /// The sink finishes a write: it has read the memory by now, at the latest.
-    pub(super) fn finish_write(&self, state: &mut State, index: usize) {
+    pub(crate) fn finish_write(&self, state: &mut State, index: usize) {
         let Some(frame) = self.frame_in_flight(state, index) else { return };
         state.leader.in_flight[index].done = true;
         state.disk.push(frame);
@@ -362,7 +362,7 @@ impl Machine {
     }
 
     /// A write or a sync fails. The writes in flight are waited for, and nothing more is done.
-    pub(super) fn fail(&self, state: &mut State) {
+    pub(crate) fn fail(&self, state: &mut State) {
         for index in 0..state.leader.in_flight.len() {
             // Whether the failed one is there after all, a crash will tell.
             self.finish_write(state, index);
@@ -384,7 +384,7 @@ impl Machine {
 }
 
 /// What a writer has registered that it wants durable.
-const fn wanted(pc: &Pc) -> u64 {
+pub(crate) const fn wanted(pc: &Pc) -> u64 {
     match pc {
         Pc::Wait { need } => *need,
         Pc::Settled(claim) => claim.base,

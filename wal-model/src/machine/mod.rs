@@ -15,7 +15,9 @@ use wal_core::segment::word::{Fill, Gate, Tail};
 
 pub use bug::Bug;
 pub use config::{Machine, Op, START, UNIT};
+pub(crate) use leader::wanted;
 pub use next::NextLsn;
+pub(crate) use seal::Stage;
 pub use seal::{Activating, Sealing};
 pub use state::{
     Cell, Claim, Flight, Frame, Ghost, Grant, Held, Leader, LeaderPc, Lifecycle, Pc, Recovered,
@@ -63,7 +65,7 @@ pub enum Action {
 
 impl Machine {
     /// A new log.
-    fn initial(&self) -> State {
+    pub(crate) fn initial(&self) -> State {
         let layout = self.layout;
         let segments = (0..self.segments as u64)
             .map(|slot| Segment {
@@ -166,8 +168,14 @@ impl Model for Machine {
                 actions.push(Action::Written(index));
             }
         }
-        let at_work = state.leader.in_flight.iter().any(|flight| !flight.done)
-            || state.leader.pc == LeaderPc::Sync;
+        // A failure is learned of where the leader submits, reaps or syncs.
+        let at_work = match state.leader.pc {
+            LeaderPc::SubmitTail | LeaderPc::SubmitDirect | LeaderPc::Reap { .. } => {
+                state.leader.in_flight.iter().any(|flight| !flight.done)
+            }
+            LeaderPc::Sync => true,
+            _ => false,
+        };
         if self.failures && at_work {
             actions.push(Action::Fail);
         }

@@ -5,7 +5,7 @@ use wal_core::segment::word::{self, Fill};
 
 use super::config::{Machine, Op, START};
 use super::fault;
-use super::seal::Sealing;
+use super::seal::{Sealing, handed};
 use super::state::{Cell, Ghost, Grant, LeaderPc, Lifecycle, Pc, Safety, State};
 
 type Condition = fn(&Machine, &State) -> bool;
@@ -238,7 +238,7 @@ fn hand_over_exactly_once(machine: &Machine, state: &State) -> bool {
     let capacity = machine.layout.segment;
     free_of(state, fault::HANDED_TWICE)
         && state.ghost.bases.iter().enumerate().all(|(sequence, _)| {
-            let handed = state.ghost.handed & (1 << sequence) != 0;
+            let handed = state.ghost.handed & handed(sequence as u64) != 0;
             let Some(segment) = state.segments.get(machine.slot(sequence as u64)) else {
                 return true;
             };

@@ -35,6 +35,44 @@ impl Sealing {
     }
 }
 
+/// What a sealer or an activator does next, as far as an onlooker can tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It says where the segment ends and what follows.
+    Saying,
+    /// It arrives at the next segment's gate.
+    Arriving,
+    /// It prepares this segment.
+    Preparing(u64),
+    /// It opens this segment.
+    Opening(u64),
+    /// It raises `current`.
+    Raising,
+    /// It adds the bias.
+    Leaving,
+}
+
+impl Sealing {
+    pub(crate) fn stage(&self) -> Stage {
+        match (self.activating, SEAL[self.at]) {
+            (Some(activating), _) => activating.stage(),
+            (None, Seal::Sealed | Seal::Direct | Seal::Next) => Stage::Saying,
+            (None, Seal::Arrive) => Stage::Arriving,
+            (None, Seal::Bias) => Stage::Leaving,
+        }
+    }
+}
+
+impl Activating {
+    pub(crate) const fn stage(&self) -> Stage {
+        match ACTIVATE[self.at] {
+            Activate::Tail => Stage::Opening(self.sequence),
+            Activate::Current => Stage::Raising,
+            _ => Stage::Preparing(self.sequence),
+        }
+    }
+}
+
 /// Somebody who activates a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Activating {
@@ -90,6 +128,11 @@ pub(super) enum Progress {
 /// The sequence that the segment of an open `word` stores, given one that its slot had lived up to.
 pub(super) fn life(word: Tail, seen: u64) -> u64 {
     (seen..).find(|&sequence| word.is_life(sequence)).unwrap_or(seen)
+}
+
+/// The bit of a segment in [`Ghost::handed`](super::Ghost::handed): one for each of the last 64.
+pub(super) const fn handed(sequence: u64) -> u64 {
+    1 << (sequence % 64)
 }
 
 impl Machine {
@@ -189,10 +232,10 @@ impl Machine {
     }
 
     pub(super) fn hand_over(state: &mut State, sequence: u64) {
-        if state.ghost.handed & (1 << sequence) != 0 {
+        if state.ghost.handed & handed(sequence) != 0 {
             state.ghost.faults |= fault::HANDED_TWICE;
         }
-        state.ghost.handed |= 1 << sequence;
+        state.ghost.handed |= handed(sequence);
     }
 
     /// One addition to a gate.
@@ -222,7 +265,10 @@ impl Machine {
             Activate::Place => segment.place = place,
             Activate::Gate => segment.gate = Gate::SHUT,
             Activate::Fill => segment.fill = Fill::OPEN,
-            Activate::Tail => segment.tail = Tail::open(sequence, START),
+            Activate::Tail => {
+                segment.tail = Tail::open(sequence, START);
+                state.ghost.handed &= !handed(sequence);
+            }
             Activate::Current => {
                 state.current = if self.has(Bug::CurrentStored) {
                     sequence

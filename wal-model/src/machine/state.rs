@@ -355,7 +355,7 @@ pub struct Ghost {
     pub given_up: Vec<u64>,
     /// End of the furthest reservation.
     pub highest: u64,
-    /// Segments handed over, by sequence.
+    /// Segments handed over, by sequence modulo 64.
     pub handed: u64,
     /// The furthest position that somebody was told is durable.
     pub acked: u64,

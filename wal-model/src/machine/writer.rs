@@ -12,7 +12,7 @@ use super::state::{Cell, Claim, Grant, Lifecycle, Pc, State, Writer};
 impl Machine {
     /// Whether a writer can take a step; those who wait sleep until their need is met. A waiter is
     /// woken by who meets its need, which is not modelled: it looks for itself.
-    pub(super) fn can_step(&self, state: &State, writer: &Writer) -> bool {
+    pub(crate) fn can_step(&self, state: &State, writer: &Writer) -> bool {
         match writer.pc {
             Pc::Space { sequence } => {
                 state.current > sequence || Self::space_is_refused(state, writer)
@@ -33,7 +33,7 @@ impl Machine {
         self.gives_up && matches!(writer.pc, Pc::Turn(_))
     }
 
-    pub(super) fn is_safe(&self, state: &State, need: u64) -> bool {
+    pub(crate) fn is_safe(&self, state: &State, need: u64) -> bool {
         let mark = if self.has(Bug::AckBeforeSync) { state.written } else { state.durable };
         mark >= need
     }
@@ -50,7 +50,7 @@ impl Machine {
 
     /// Where a call starts. An append is refused unless the log is open, though it may have looked
     /// before it was closed or poisoned.
-    pub(super) fn start(state: &State, op: Option<Op>) -> Pc {
+    pub(crate) fn start(state: &State, op: Option<Op>) -> Pc {
         match op {
             None => Pc::Done,
             Some(op) if op.appends() && state.lifecycle != Lifecycle::Open => Pc::Refused,
@@ -75,7 +75,7 @@ impl Machine {
     }
 
     /// The call is over.
-    pub(super) fn finish(&self, state: &mut State, index: usize) {
+    pub(crate) fn finish(&self, state: &mut State, index: usize) {
         let writer = &mut state.writers[index];
         writer.done += 1;
         writer.op = self.programs[writer.program].get(writer.done).copied();
@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// One step of writer `index`.
-    pub(super) fn step(&self, state: &mut State, index: usize) {
+    pub(crate) fn step(&self, state: &mut State, index: usize) {
         let writer = state.writers[index].clone();
         let Some(op) = writer.op else { return };
         let pc = match writer.pc {
