@@ -30,6 +30,8 @@ pub mod segment;
 mod shared;
 pub mod sink;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wal;
 
 pub use error::Error;

@@ -63,5 +63,6 @@
 pub mod bugs;
 pub mod machine;
 pub mod report;
+pub mod scenario;
 pub mod suite;
 pub mod trace;

@@ -1,225 +1,58 @@
-//! The real log under a scheduler that tries interleavings (sequentially consistent ones):
-//! `RUSTFLAGS="--cfg wal_shuttle" cargo test -p wal-model --test shuttle`. A failing schedule is
-//! printed and can be replayed with `shuttle::replay`.
+//! The scenarios over the in-memory sink: `cargo shuttle`.
 #![cfg(wal_shuttle)]
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::process::Command;
 
-use shuttle::thread;
-use wal_core::sink::mem::{MemDisk, MemSink};
-use wal_core::sink::{Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
-use wal_core::{Error, Lsn, Options, Wal};
+use wal_core::sink::mem::MemDisk;
 
-const SCHEDULES: usize = 2_000;
+wal_model::shuttle_scenarios!(MemDisk);
 
-/// What the sink fails at from the middle of a run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failing {
-    Nothing,
-    Create,
-    Write,
-    Sync,
+#[test]
+#[ignore = "fails on purpose"]
+fn fails_on_purpose() {
+    wal_model::scenario::fails_on_purpose::<MemDisk>();
 }
 
-/// The in-memory sink with a scheduling point in every call, and failures on demand.
-struct Sink {
-    inner: MemSink,
-    failing: Arc<AtomicU8>,
+/// Runs the test above in a process of its own, and returns what it printed, if it failed.
+fn failure(variables: &[(&str, &str)]) -> Option<String> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "fails_on_purpose", "--ignored", "--nocapture"]);
+    for variable in ["WAL_SHUTTLE_REPLAY", "WAL_SHUTTLE_SEED", "WAL_SHUTTLE_ITERATIONS"] {
+        command.env_remove(variable);
+    }
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
+    (!output.status.success()).then_some(printed)
 }
 
-impl Sink {
-    fn step(&self, op: SinkOp, failing: Failing, kind: ErrorKind) -> Result<(), SinkError> {
-        thread::yield_now();
-        if self.failing.load(Ordering::SeqCst) == failing as u8 {
-            let source = kind.into();
-            return Err(SinkError { op, file: None, path: None, offset: None, source });
-        }
-        Ok(())
+fn line<'a>(printed: &'a str, with: &str) -> &'a str {
+    match printed.lines().find(|line| line.contains(with)) {
+        Some(line) => line,
+        None => panic!("no line with {with:?} in:\n{printed}"),
     }
-}
-
-impl LogSource for Sink {
-    fn list(&self) -> Result<Listing, SinkError> {
-        self.inner.list()
-    }
-
-    fn read_at(&self, sequence: u64, offset: u64, buf: &mut [u8]) -> Result<usize, SinkError> {
-        self.inner.read_at(sequence, offset, buf)
-    }
-}
-
-impl SegmentSink for Sink {
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
-        self.step(SinkOp::Create, Failing::Create, ErrorKind::StorageFull)?;
-        self.inner.create(sequence, capacity)
-    }
-
-    fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
-        self.step(SinkOp::Write, Failing::Write, ErrorKind::Other)?;
-        self.inner.write(write)
-    }
-
-    fn sync(&self) -> Result<(), SinkError> {
-        self.step(SinkOp::Sync, Failing::Sync, ErrorKind::Other)?;
-        self.inner.sync()
-    }
-
-    fn set_aside(&self, sequence: u64, offset: u64, len: u64) -> Result<PathBuf, SinkError> {
-        self.inner.set_aside(sequence, offset, len)
-    }
-
-    fn set_aside_file(&self, sequence: u64) -> Result<PathBuf, SinkError> {
-        self.inner.set_aside_file(sequence)
-    }
-
-    fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
-        self.inner.remove_unused(sequence)
-    }
-}
-
-fn options() -> Options {
-    Options::default().segment_size(4096).segments(2).file_size(5 * 4096).max_record_len(1 << 20)
-}
-
-fn open(disk: &MemDisk) -> (Wal<Sink>, Arc<AtomicU8>) {
-    let failing = Arc::new(AtomicU8::new(Failing::Nothing as u8));
-    let sink = Sink { inner: MemSink::open(disk).unwrap(), failing: Arc::clone(&failing) };
-    (Wal::open(sink, options().seed(1)).unwrap().0, failing)
-}
-
-type Record = (Lsn, Vec<u8>);
-
-/// Losing everything that was not synced loses nothing that was acknowledged.
-fn check(crashed: &MemDisk, acknowledged: &[Record]) {
-    let (wal, _) = Wal::open(MemSink::open(crashed).unwrap(), options().seed(2)).unwrap();
-    for (lsn, payload) in acknowledged {
-        assert!(wal.read_at(*lsn).unwrap() == *payload, "{lsn} was acknowledged");
-    }
-}
-
-/// Appends in every way, waits for most of it, and returns what was acknowledged.
-fn writer(
-    wal: &Wal<Sink>,
-    t: u8,
-    large: usize,
-    at_middle: impl Fn(),
-) -> Result<Vec<Record>, Error> {
-    let mut acknowledged = Vec::new();
-    for i in 0..4u8 {
-        let len = [1200, 1900, 10, large][usize::from(t + i) % 4];
-        let payload = vec![t * 10 + i; len];
-        if i == 1 {
-            at_middle();
-            drop(wal.reserve(50)?);
-        }
-        let appended = if i == 2 {
-            let mut reservation = wal.reserve(len)?;
-            reservation.fill(t * 10 + i);
-            thread::yield_now();
-            reservation.commit()?
-        } else {
-            wal.append(&payload)?
-        };
-        match i {
-            0 => continue,
-            2 => {
-                // What this thread has appended is covered, whatever path it came by.
-                wal.sync()?;
-                assert!(wal.durable_lsn() >= appended.end, "sync passed over {appended:?}");
-            }
-            _ => wal.wait_durable(appended.lsn)?,
-        }
-        acknowledged.push((appended.lsn, payload));
-    }
-    Ok(acknowledged)
-}
-
-fn writers(large: usize, fault: Failing) {
-    let disk = MemDisk::new();
-    let (wal, failing) = open(&disk);
-    let threads: Vec<_> = (0..3)
-        .map(|t| {
-            let (wal, failing) = (wal.clone(), Arc::clone(&failing));
-            thread::spawn(move || {
-                let at_middle = || {
-                    if t == 1 {
-                        failing.store(fault as u8, Ordering::SeqCst);
-                    }
-                };
-                writer(&wal, t, large, at_middle)
-            })
-        })
-        .collect();
-    let mut acknowledged = Vec::new();
-    for thread in threads {
-        match thread.join().unwrap() {
-            Ok(mine) => acknowledged.extend(mine),
-            Err(error) => assert!(fault != Failing::Nothing, "{error}"),
-        }
-    }
-    let crashed = disk.crash();
-    drop(wal);
-    check(&crashed, &acknowledged);
-}
-
-fn explore(run: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(run.clone(), SCHEDULES);
-    shuttle::check_pct(run, SCHEDULES, 3);
 }
 
 #[test]
-fn writers_of_all_kinds() {
-    explore(|| writers(3000, Failing::Nothing));
-}
+fn a_failing_schedule_is_printed_and_fails_again_in_the_same_way() {
+    let first = failure(&[]).unwrap();
+    let command = line(&first, "WAL_SHUTTLE_REPLAY=");
+    assert!(command.ends_with(" cargo shuttle fails_on_purpose"), "{command}");
+    let schedule = command.split([' ', '=']).nth(1).unwrap();
 
-#[test]
-fn with_records_larger_than_a_segment() {
-    explore(|| writers(9000, Failing::Nothing));
-}
+    let again = failure(&[("WAL_SHUTTLE_REPLAY", schedule)]).unwrap();
+    assert_eq!(line(&again, "fails on purpose:"), line(&first, "fails on purpose:"));
 
-#[test]
-fn with_a_full_disk() {
-    explore(|| writers(9000, Failing::Create));
-}
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("fails_on_purpose.schedule");
+    std::fs::write(&file, schedule).unwrap();
+    let from_file = failure(&[("WAL_SHUTTLE_REPLAY", file.to_str().unwrap())]).unwrap();
+    assert_eq!(line(&from_file, "fails on purpose:"), line(&first, "fails on purpose:"));
 
-#[test]
-fn with_a_failed_write() {
-    explore(|| writers(9000, Failing::Write));
-}
-
-#[test]
-fn with_a_failed_sync() {
-    explore(|| writers(3000, Failing::Sync));
-}
-
-#[test]
-fn with_a_close_in_between() {
-    explore(|| {
-        let disk = MemDisk::new();
-        let (wal, _) = open(&disk);
-        let threads: Vec<_> = (0..3)
-            .map(|t| {
-                let wal = wal.clone();
-                thread::spawn(move || match writer(&wal, t, 5000, || ()) {
-                    Ok(acknowledged) => acknowledged,
-                    Err(error) => {
-                        assert!(matches!(error, Error::Closed), "{error}");
-                        Vec::new()
-                    }
-                })
-            })
-            .collect();
-        let closing = wal.clone();
-        let closing = thread::spawn(move || closing.close().unwrap());
-        let acknowledged: Vec<Record> =
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        closing.join().unwrap();
-        let crashed = disk.crash();
-        drop(wal);
-        check(&crashed, &acknowledged);
-    });
+    // Another seed takes other schedules, and the same seed the same.
+    let other = failure(&[("WAL_SHUTTLE_SEED", "7")]).unwrap();
+    assert_ne!(line(&other, "WAL_SHUTTLE_REPLAY="), command);
+    assert_eq!(line(&failure(&[]).unwrap(), "WAL_SHUTTLE_REPLAY="), command);
+    // One of another scenario runs nothing here.
+    let foreign = schedule.replace("fails_on_purpose@", "writers@");
+    assert_eq!(failure(&[("WAL_SHUTTLE_REPLAY", &foreign)]), None);
 }

@@ -1,0 +1,154 @@
+//! Scenarios of futures: with an executor that runs jobs, with one that drops them, and with none
+//! over a sink that does not block. Any wait may be given up between any two polls.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use shuttle::future::block_on;
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::thread::{self, JoinHandle};
+use wal_core::testing::Store;
+use wal_core::{Durability, Error, Executor};
+
+use super::appending::write;
+use super::explore::{Scenario, Tally};
+use super::faulty::Faults;
+use super::journal::payload;
+use super::log::{Log, join, join_ok, tiny};
+
+/// Polls `future` until it is ready, or gives it up after so many polls (`None`). A poll may come
+/// without a wake-up, as it does when several futures are awaited at once.
+fn poll_up_to<F: Future>(future: F, polls: u32) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    block_on(poll_fn(move |cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        if thread_rng().gen_range(0..4) == 0 {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }))
+}
+
+/// How often a future is polled before it is given up: mostly until it is ready.
+fn patience() -> u32 {
+    if thread_rng().r#gen() { u32::MAX } else { thread_rng().gen_range(0..3) }
+}
+
+/// Appends and waits by futures, some of which are given up.
+fn write_async<St: Store>(log: &Log<St>, writer: u8) -> Result<(), Error> {
+    for index in 0..3 {
+        let payload = payload(writer, index, [1300, 2100, 60][usize::from(index)]);
+        let appended = poll_up_to(log.wal.append_async(&payload), patience());
+        let lsn = match appended {
+            Some(Ok(appended)) => {
+                log.journal.appended(appended.lsn, payload);
+                appended.lsn
+            }
+            Some(Err(Error::NoExecutor)) => {
+                log.tally.add("waits ended by a dropped job", 1);
+                log.append(writer, index, payload.len())?
+            }
+            Some(Err(error)) => {
+                log.journal.failed(payload);
+                return Err(error);
+            }
+            // Nothing has been appended.
+            None => {
+                log.tally.add("appends given up", 1);
+                continue;
+            }
+        };
+        let level =
+            if thread_rng().r#gen() { Durability::PowerLoss } else { Durability::ProcessCrash };
+        match poll_up_to(log.wal.reached(lsn, level), patience()) {
+            Some(Ok(())) => log.reached(lsn, level),
+            Some(Err(Error::NoExecutor)) => {
+                log.tally.add("waits ended by a dropped job", 1);
+                log.wait(lsn, level)?;
+            }
+            Some(Err(error)) => return Err(error),
+            None => log.tally.add("waits given up", 1),
+        }
+    }
+    Ok(())
+}
+
+/// Runs each job on a thread of its own, or drops one in `drops` (0: none).
+#[derive(Clone, Default)]
+struct Jobs {
+    drops: u32,
+    running: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tally: Tally,
+}
+
+impl Executor for Jobs {
+    fn execute(&self, job: Box<dyn FnOnce() + Send + 'static>) {
+        if self.drops > 0 && thread_rng().gen_range(0..self.drops) == 0 {
+            self.tally.add("dropped jobs", 1);
+            return;
+        }
+        self.tally.add("jobs", 1);
+        let thread = thread::spawn(job);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+}
+
+impl Jobs {
+    /// Waits until no job is left.
+    fn join(&self) {
+        loop {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match running {
+                Some(thread) => join(vec![thread]),
+                None => return,
+            };
+        }
+    }
+}
+
+fn with_executor<St: Store>(tally: &Tally, drops: u32) {
+    let jobs = Jobs { drops, tally: tally.clone(), ..Jobs::default() };
+    let log = Log::<St>::open(tally, 2, tiny(2).executor(jobs.clone()));
+    let futures = (0..2).map(|writer| log.spawn(move |log| write_async(&log, writer)));
+    let threads = (2..3).map(|writer| log.spawn(move |log| write(&log, writer, 3, &[1200, 2600])));
+    join_ok(futures.chain(threads).collect());
+    jobs.join();
+    log.finish();
+}
+
+/// Futures and threads on one log, with an executor that runs its jobs.
+pub fn executor_futures<St: Store>() {
+    let body = |tally: &Tally| with_executor::<St>(tally, 0);
+    let happens = &["jobs", "waits given up", "appends given up", "changes of the leader"];
+    Scenario { name: "executor_futures", schedules: 2_000, happens, body }.explore();
+}
+
+/// The same with an executor that drops jobs: futures end with an error, threads lead.
+pub fn dropped_jobs<St: Store>() {
+    let body = |tally: &Tally| with_executor::<St>(tally, 3);
+    let happens = &["jobs", "dropped jobs", "waits ended by a dropped job", "waits given up"];
+    Scenario { name: "dropped_jobs", schedules: 2_000, happens, body }.explore();
+}
+
+/// A sink that never blocks needs no executor: whoever polls leads.
+pub fn unblocking_sink<St: Store>() {
+    let body = |tally: &Tally| {
+        let log = Log::<St>::open(tally, 2, tiny(2));
+        log.control.set(Faults { never_blocks: true, ..Faults::default() });
+        let futures = (0..2).map(|writer| log.spawn(move |log| write_async(&log, writer)));
+        let threads = (2..3).map(|w| log.spawn(move |log| write(&log, w, 3, &[1200, 2600])));
+        join_ok(futures.chain(threads).collect());
+        log.finish();
+    };
+    let happens = &["waits given up", "changes of the leader", "rotations"];
+    Scenario { name: "unblocking_sink", schedules: 2_000, happens, body }.explore();
+}
