@@ -1,7 +1,24 @@
-//! What tests of sinks share, with the feature `testing`: the [`Store`] that a suite runs on.
+//! What tests of sinks share, with the feature `testing`: the [`Store`] that a suite runs on, and the
+//! [contract](crate::sink) of a sink as tests.
+//!
+//! Who writes a sink depends on `wal-core` with the feature `testing` in `[dev-dependencies]`, says
+//! where its files are, and has a test of every clause:
+//!
+//! ```ignore
+//! // tests/conformance.rs
+//! mod my_store; // implements `wal_core::testing::Store`
+//! wal_core::sink_conformance!(my_store::MyStore);
+//! ```
+//!
+//! A clause that needs an image of a crash says so and does without if the store gives none. The
+//! scenarios of `wal-model` take the same `Store`.
 //!
 //! Exempt from semantic versioning: clauses and scenarios are added in any release, so that a sink
 //! that passed may fail after an update.
+
+pub mod conformance;
+
+use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::sink::SegmentSink;
@@ -49,6 +66,12 @@ pub trait Store: Sized + Send + Sync + 'static {
         None
     }
 
+    /// Puts a file that is none of the log's where the sink will come across it, and returns its
+    /// path as a listing names it. `None` if there can be no such file.
+    fn plant_foreign(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// A store that holds what the death of the process at this moment would leave: every
     /// completed write, synced or not. `None` if the store cannot tell.
     fn process_crash(&self) -> Option<Self> {
@@ -74,4 +97,48 @@ impl Store for MemDisk {
     fn process_crash(&self) -> Option<Self> {
         Some(self.snapshot())
     }
+}
+
+/// Makes one `#[test]` of every clause of the sink contract, over the
+/// [`Store`](crate::testing::Store) named. See [`testing`](crate::testing).
+#[macro_export]
+macro_rules! sink_conformance {
+    ($store:ty) => {
+        $crate::__conformance_tests! { $store:
+            a_new_store_is_empty
+            create_makes_the_whole_file
+            create_can_be_repeated
+            create_survives_power_loss
+            prepared_files_can_be_created
+            writes_are_whole
+            writes_go_where_they_say
+            completions_come_exactly_once
+            dropping_waits_for_writes_in_flight
+            sync_covers_completed_writes
+            reopening_finds_everything
+            reading_past_the_end_is_short
+            reading_goes_on_while_writing
+            listing_is_in_order
+            errors_are_reported_and_stay
+            a_second_opener_is_refused
+            trimming_keeps_what_is_before
+            setting_aside_keeps_the_file
+            removed_files_are_gone
+            memory_is_as_asked
+            a_log_lives_on_it
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ($store:ty: $($clause:ident)+) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::testing::conformance::$clause::<$store>();
+            }
+        )+
+    };
 }

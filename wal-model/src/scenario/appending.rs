@@ -7,6 +7,7 @@ use wal_core::{Durability, Error};
 
 use super::explore::{Scenario, Tally};
 use super::log::{Log, as_told, join, join_ok, panic_as_told, tiny};
+use super::schedule::Mark;
 
 /// Appends `count` records of the given lengths in every way, and waits for most of them.
 pub(super) fn write<St: Store>(
@@ -55,7 +56,7 @@ pub fn writers<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "full rings", "segments with stragglers", "changes of the leader"];
-    Scenario { name: "writers", schedules: 3_000, happens, body }.explore();
+    Scenario { name: "writers", schedules: 3_000, happens, stalls: &[], body }.explore();
 }
 
 /// Batches, some larger than a segment: all of a batch is there or none.
@@ -83,7 +84,7 @@ pub fn batches<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "crashes in between"];
-    Scenario { name: "batches", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "batches", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// Records larger than a segment, and than a file, among small ones.
@@ -97,7 +98,7 @@ pub fn large_records<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "crashes in between"];
-    Scenario { name: "large_records", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "large_records", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// Reservations that are dropped, unfilled or half filled: nobody sees them, nothing waits for them.
@@ -122,7 +123,8 @@ pub fn abandoned_reservations<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "abandoned reservations", "segments with stragglers"];
-    Scenario { name: "abandoned_reservations", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "abandoned_reservations", schedules: 2_000, happens, stalls: &[], body }
+        .explore();
 }
 
 /// A thread that panics while it fills its reservation, while others go on.
@@ -150,7 +152,8 @@ pub fn panicking_reservations<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "panics while filling", "segments with stragglers"];
-    Scenario { name: "panicking_reservations", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "panicking_reservations", schedules: 2_000, happens, stalls: &[], body }
+        .explore();
 }
 
 /// Many lives of each slot: every record takes a segment of its own, and nothing waits but for room.
@@ -170,29 +173,40 @@ pub fn recycling<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "recycled segments", "full rings"];
-    Scenario { name: "recycling", schedules: 1_500, happens, body }.explore();
+    Scenario { name: "recycling", schedules: 1_500, happens, stalls: &[], body }.explore();
 }
 
-/// Writers that reserve in a later life of the slot than the one they looked at: each learns its
-/// record's position from that life, and whoever is told of the record finds it in the log.
+/// A writer that reserves in a later life of the slot than the one it looked at: it learns its
+/// record's position from that life, and whoever is told of the record finds it in the log, even
+/// while the thread that opens the segment stands between its last two steps.
 pub fn stale_writers<St: Store>() {
     let body = |tally: &Tally| {
         let log = Log::<St>::open(tally, 2, tiny(2));
-        let threads = (0..3).map(|writer| {
-            log.spawn(move |log| {
-                for index in 0..3 {
-                    let lsn = log.append(writer, index, if writer == 0 { 8 } else { 2100 })?;
-                    assert!(log.wal.next_lsn() > lsn, "the log ends before {lsn}");
-                    log.wait(lsn, Durability::PowerLoss)?;
-                }
-                Ok(())
-            })
+        // Fills segment after segment, and frees them itself, since nobody else waits.
+        let pushing =
+            log.spawn(move |log| (0..6).try_for_each(|index| log.append(1, index, 2100).map(drop)));
+        let stale = log.spawn(move |log| {
+            for index in 0..3 {
+                let lsn = log.append(0, index, 8)?;
+                assert!(log.wal.next_lsn() > lsn, "the log ends before {lsn}");
+            }
+            Ok(())
         });
-        join_ok(threads.collect());
+        join_ok(vec![pushing, stale]);
+        if let Err(error) = log.sync() {
+            panic!("{error}");
+        }
         log.finish();
     };
-    let happens = &["rotations", "recycled segments"];
-    Scenario { name: "stale_writers", schedules: 4_000, happens, body }.explore();
+    let happens = &["rotations", "recycled segments", "full rings"];
+    Scenario {
+        name: "stale_writers",
+        schedules: 4_000,
+        happens,
+        stalls: &[Mark::Attempt, Mark::Activate],
+        body,
+    }
+    .explore();
 }
 
 /// Two writers of which the first is claimed to append first: fails under many schedules. Shows that
@@ -208,5 +222,6 @@ pub fn fails_on_purpose<St: Store>() {
         assert!(lsns[0] < lsns[1], "fails on purpose: {lsns:?}, {drawn}");
         log.finish();
     };
-    Scenario { name: "fails_on_purpose", schedules: 100, happens: &[], body }.explore();
+    Scenario { name: "fails_on_purpose", schedules: 100, happens: &[], stalls: &[], body }
+        .explore();
 }

@@ -1,13 +1,14 @@
 //! Running a scenario under many schedules, and one of them again.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use shuttle::scheduler::Scheduler;
 use shuttle::{Config, FailurePersistence, Runner};
 
-use super::schedule::{Choices, Recording, Strategy};
+use super::schedule::{Choices, Mark, Recording, Strategy};
 
 /// The seed of a run that is told none: the same schedules each time.
 const SEED: u64 = 0x57a1_5eed;
@@ -36,6 +37,8 @@ pub(super) struct Scenario<F> {
     pub(super) schedules: usize,
     /// What the scenario is for.
     pub(super) happens: &'static [&'static str],
+    /// After what threads stall; empty: anywhere.
+    pub(super) stalls: &'static [Mark],
     pub(super) body: F,
 }
 
@@ -74,16 +77,47 @@ fn config() -> Config {
     config
 }
 
+thread_local! {
+    /// The scenario that this thread of the system runs, and how many panics it has seen.
+    static RUNNING: RefCell<Option<(&'static str, Arc<Mutex<Choices>>, usize)>> =
+        const { RefCell::new(None) };
+}
+
+/// Has the second panic of a run say how to replay it: a panic in a destructor of a thread that
+/// panics already ends the process, and nobody is left to say so.
+fn set_panic_hook() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            before(info);
+            RUNNING.with_borrow_mut(|running| {
+                let Some((name, choices, panics)) = running else { return };
+                *panics += 1;
+                if *panics > 1 {
+                    let choices = choices.lock().unwrap_or_else(PoisonError::into_inner);
+                    eprintln!("a panic upon a panic; to replay:");
+                    eprintln!("{}", replay_command(name, &choices));
+                }
+            });
+        }));
+    });
+}
+
 /// Runs `body` as often as `scheduler` says; gives back the choices that made it fail, if any did.
-pub(super) fn run(
+fn run(
+    name: &'static str,
     scheduler: impl Scheduler + 'static,
     body: impl Fn() + Send + Sync + 'static,
 ) -> Result<usize, (Choices, Box<dyn std::any::Any + Send>)> {
+    set_panic_hook();
     let choices = Arc::new(Mutex::new(Choices::default()));
+    RUNNING.set(Some((name, Arc::clone(&choices), 0)));
     let recording = Recording::new(scheduler, Arc::clone(&choices));
     let runner = Runner::new(recording, config());
-    catch_unwind(AssertUnwindSafe(|| runner.run(body)))
-        .map_err(|panic| (choices.lock().unwrap_or_else(PoisonError::into_inner).clone(), panic))
+    let ended = catch_unwind(AssertUnwindSafe(|| runner.run(body)));
+    RUNNING.set(None);
+    ended.map_err(|panic| (choices.lock().unwrap_or_else(PoisonError::into_inner).clone(), panic))
 }
 
 impl<F: Fn(&Tally) + Clone + Send + Sync + 'static> Scenario<F> {
@@ -105,9 +139,9 @@ impl<F: Fn(&Tally) + Clone + Send + Sync + 'static> Scenario<F> {
         let schedules = asked.unwrap_or(self.schedules);
         println!("{}: seed {seed:#x}, {schedules} schedules of each strategy", self.name);
         let tally = Tally::default();
-        for strategy in Strategy::ALL {
+        for strategy in Strategy::all(self.stalls) {
             let (body, counts) = (self.body.clone(), tally.clone());
-            let ended = run(strategy.scheduler(seed, schedules), move || body(&counts));
+            let ended = run(self.name, strategy.scheduler(seed, schedules), move || body(&counts));
             if let Err((choices, panic)) = ended {
                 let (name, run) = (self.name, choices.run);
                 eprintln!("{name}: {strategy:?} schedule {run}, seed {seed:#x} fails; to replay:");
@@ -118,7 +152,7 @@ impl<F: Fn(&Tally) + Clone + Send + Sync + 'static> Scenario<F> {
         let tally = tally.read();
         let happened: Vec<_> =
             tally.iter().map(|(what, times)| format!("{what} {times}")).collect();
-        let ran = schedules * Strategy::ALL.len();
+        let ran = schedules * Strategy::all(self.stalls).len();
         println!("{}: {ran} schedules; {}", self.name, happened.join(", "));
         // Few schedules prove nothing either way.
         if schedules >= self.schedules {
@@ -130,7 +164,7 @@ impl<F: Fn(&Tally) + Clone + Send + Sync + 'static> Scenario<F> {
 
     fn replay(self, choices: &Choices) {
         let body = self.body;
-        if let Err((_, panic)) = run(choices.replay(), move || body(&Tally::default())) {
+        if let Err((_, panic)) = run(self.name, choices.replay(), move || body(&Tally::default())) {
             resume_unwind(panic);
         }
         println!("{}: replayed, and it passed", self.name);

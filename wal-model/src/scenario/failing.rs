@@ -58,7 +58,7 @@ pub fn full_disk<St: Store>() {
         log.finish();
     };
     let happens = &["injected failures", "refusals", "rotations"];
-    Scenario { name: "full_disk", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "full_disk", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// Holds what the threads of a log that fails for good were told against the rules: all of the same
@@ -109,21 +109,21 @@ fn fail_at<St: Store>(tally: &Tally, op: SinkOp, depth: usize) {
 pub fn failing_write<St: Store>() {
     let body = |tally: &Tally| fail_at::<St>(tally, SinkOp::Write, 1);
     let happens = &["injected failures", "poisoned logs", "runs in which somebody was told"];
-    Scenario { name: "failing_write", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "failing_write", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// A sync that fails: the same, and it is not tried again.
 pub fn failing_sync<St: Store>() {
     let body = |tally: &Tally| fail_at::<St>(tally, SinkOp::Sync, 1);
     let happens = &["injected failures", "poisoned logs", "runs in which somebody was told"];
-    Scenario { name: "failing_sync", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "failing_sync", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// A write that fails while others are in flight.
 pub fn failing_in_flight<St: Store>() {
     let body = |tally: &Tally| fail_at::<St>(tally, SinkOp::Write, 3);
     let happens = &["injected failures", "poisoned logs", "runs in which somebody was told"];
-    Scenario { name: "failing_in_flight", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "failing_in_flight", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// A sink that panics under whoever leads: the others are told, and nobody waits for ever.
@@ -148,7 +148,7 @@ pub fn panicking_sink<St: Store>() {
         log.finish();
     };
     let happens = &["leaders that panicked", "poisoned logs", "runs in which somebody was told"];
-    Scenario { name: "panicking_sink", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "panicking_sink", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// Several writes in flight at once, which end in any order.
@@ -164,5 +164,5 @@ pub fn writes_in_flight<St: Store>() {
     };
     let happens =
         &["writes ended out of order", "runs with 3 writes in flight", "crashes in between"];
-    Scenario { name: "writes_in_flight", schedules: 2_500, happens, body }.explore();
+    Scenario { name: "writes_in_flight", schedules: 2_500, happens, stalls: &[], body }.explore();
 }

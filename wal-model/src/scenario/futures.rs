@@ -129,14 +129,14 @@ fn with_executor<St: Store>(tally: &Tally, drops: u32) {
 pub fn executor_futures<St: Store>() {
     let body = |tally: &Tally| with_executor::<St>(tally, 0);
     let happens = &["jobs", "waits given up", "appends given up", "changes of the leader"];
-    Scenario { name: "executor_futures", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "executor_futures", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// The same with an executor that drops jobs: futures end with an error, threads lead.
 pub fn dropped_jobs<St: Store>() {
     let body = |tally: &Tally| with_executor::<St>(tally, 3);
     let happens = &["jobs", "dropped jobs", "waits ended by a dropped job", "waits given up"];
-    Scenario { name: "dropped_jobs", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "dropped_jobs", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// A sink that never blocks needs no executor: whoever polls leads.
@@ -150,5 +150,5 @@ pub fn unblocking_sink<St: Store>() {
         log.finish();
     };
     let happens = &["waits given up", "changes of the leader", "rotations"];
-    Scenario { name: "unblocking_sink", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "unblocking_sink", schedules: 2_000, happens, stalls: &[], body }.explore();
 }

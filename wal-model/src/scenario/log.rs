@@ -11,6 +11,7 @@ use wal_core::{Durability, Error, Lsn, Options, Wal};
 use super::explore::Tally;
 use super::faulty::{Control, Faulty};
 use super::journal::{Journal, payload};
+use super::schedule::Mark;
 use super::watch::Watch;
 
 /// Options that make everything happen often: segments of one block, files of four.
@@ -124,6 +125,7 @@ impl<St: Store> Log<St> {
 
     pub(super) fn append(&self, writer: u8, index: u8, len: usize) -> Result<Lsn, Error> {
         let payload = payload(writer, index, len);
+        Mark::Attempt.set();
         match self.wal.append(&payload) {
             Ok(appended) => {
                 self.journal.appended(appended.lsn, payload);
@@ -223,7 +225,7 @@ impl<St: Store> Log<St> {
 
     /// The end of a run, when all threads have ended: takes the last images and checks them all.
     pub(super) fn finish(self) {
-        self.watch.check_quiet();
+        self.watch.check();
         self.watch.report(&self.tally);
         let counts = self.control.counts();
         self.tally.add("injected failures", counts.failures);

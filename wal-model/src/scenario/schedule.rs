@@ -1,5 +1,6 @@
 //! Schedules: how the next task is chosen, what was chosen, and how a choice is repeated.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,18 +17,66 @@ pub(super) enum Strategy {
     /// testing"): finds what takes few preemptions at the right places.
     Pct(usize),
     /// At random, but now and then a task sleeps for long: finds what takes a thread that is late
-    /// by a whole revolution of the ring, or one that stops between two stores.
-    Stalling,
+    /// by a whole revolution of the ring, or one that stops between two stores. Half of the runs
+    /// have tasks sleep anywhere, the others a few steps after marks of two kinds; or only after
+    /// marks of the kinds given.
+    Stalling(&'static [Mark]),
+}
+
+/// A place in a task's life, soon after which it may be worth stalling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// An append begins.
+    Attempt,
+    Reserve,
+    Commit,
+    Seal,
+    Activate,
+    HandOver,
+    Write,
+    Sync,
+    Publish,
+    Wake,
+    Recycle,
+}
+
+impl Mark {
+    const ALL: [Self; 11] = [
+        Self::Attempt,
+        Self::Reserve,
+        Self::Commit,
+        Self::Seal,
+        Self::Activate,
+        Self::HandOver,
+        Self::Write,
+        Self::Sync,
+        Self::Publish,
+        Self::Wake,
+        Self::Recycle,
+    ];
+
+    /// Says that the current task is there. All tasks of a run share one thread of the system.
+    pub(super) fn set(self) {
+        MARK.set(Some(self));
+    }
+}
+
+thread_local! {
+    /// Where the current task has got to since the scheduler was last asked.
+    static MARK: Cell<Option<Mark>> = const { Cell::new(None) };
 }
 
 impl Strategy {
-    pub(super) const ALL: [Self; 3] = [Self::Random, Self::Pct(3), Self::Stalling];
+    /// The strategies of a scenario that is about threads that stall after such marks (none: any).
+    pub(super) const fn all(stalls: &'static [Mark]) -> [Self; 3] {
+        [Self::Random, Self::Pct(3), Self::Stalling(stalls)]
+    }
 
     pub(super) fn scheduler(self, seed: u64, schedules: usize) -> Box<dyn Scheduler + Send> {
         match self {
-            Self::Random => Box::new(RandomScheduler::new(seed, schedules, false)),
+            Self::Random => Box::new(RandomScheduler::new(seed, schedules, None)),
             Self::Pct(depth) => Box::new(PctScheduler::new_from_seed(seed, depth, schedules)),
-            Self::Stalling => Box::new(RandomScheduler::new(seed, schedules, true)),
+            Self::Stalling(marks) => Box::new(RandomScheduler::new(seed, schedules, Some(marks))),
         }
     }
 }
@@ -138,35 +187,73 @@ impl<S: Scheduler> Scheduler for Recording<S> {
 /// See [`Strategy::Random`] and [`Strategy::Stalling`].
 struct RandomScheduler {
     left: usize,
-    stalls: bool,
+    /// Whether tasks stall, and after which marks if that is given.
+    stalls: Option<&'static [Mark]>,
     /// What the runs draw; seeds `random`.
     source: RandomDataSource,
     /// What the scheduler draws.
     random: RandomDataSource,
     step: u64,
-    /// Until which step each task sleeps.
-    asleep: Vec<u64>,
+    /// After which marks tasks stall in this run; `None`: anywhere.
+    marks: Option<Vec<Mark>>,
+    tasks: Vec<Sleep>,
+}
+
+/// What a scheduler that stalls knows of a task.
+#[derive(Clone, Copy, Default)]
+struct Sleep {
+    /// In how many steps it is to stall.
+    due: Option<u64>,
+    /// Until which step it sleeps.
+    until: u64,
 }
 
 impl RandomScheduler {
-    /// One step in so many puts its task to sleep.
-    const RARITY: u64 = 24;
-    /// The longest sleep in steps.
-    const LONGEST: u64 = 400;
+    /// Anywhere, one step in so many stalls.
+    const RARITY: u64 = 64;
+    /// How many steps after a mark a task stalls at most.
+    const REACH: u64 = 6;
 
-    fn new(seed: u64, schedules: usize, stalls: bool) -> Self {
+    fn new(seed: u64, schedules: usize, stalls: Option<&'static [Mark]>) -> Self {
         Self {
             left: schedules,
             stalls,
             source: RandomDataSource::initialize(seed),
             random: RandomDataSource::initialize(seed),
             step: 0,
-            asleep: Vec::new(),
+            marks: None,
+            tasks: Vec::new(),
         }
     }
 
-    fn sleeps_until(&self, task: TaskId) -> u64 {
-        self.asleep.get(usize::from(task)).copied().unwrap_or(0)
+    fn draw(&mut self, below: u64) -> u64 {
+        (self.random.next_u64() >> 16) % below
+    }
+
+    fn sleep(&self, task: TaskId) -> Sleep {
+        self.tasks.get(usize::from(task)).copied().unwrap_or_default()
+    }
+
+    /// Decides whether the task that has just run stalls now.
+    fn stall(&mut self, task: TaskId) {
+        let task = usize::from(task);
+        self.tasks.resize(self.tasks.len().max(task + 1), Sleep::default());
+        let stalls = match (&self.marks, MARK.take()) {
+            (None, _) => self.draw(Self::RARITY) == 0,
+            (Some(marks), mark) => {
+                if mark.is_some_and(|mark| marks.contains(&mark)) && self.draw(2) == 0 {
+                    self.tasks[task].due = Some(self.draw(Self::REACH));
+                }
+                let due = self.tasks[task].due;
+                self.tasks[task].due = due.and_then(|steps| steps.checked_sub(1));
+                due == Some(0)
+            }
+        };
+        if stalls {
+            // From a few steps to all of the run, each magnitude as likely as another.
+            let magnitude = 2 + self.draw(9);
+            self.tasks[task].until = self.step + (1 << magnitude) + self.draw(1 << magnitude);
+        }
     }
 }
 
@@ -176,7 +263,16 @@ impl Scheduler for RandomScheduler {
         let seed = self.source.reinitialize();
         self.random = RandomDataSource::initialize(!seed);
         self.step = 0;
-        self.asleep.clear();
+        self.tasks.clear();
+        MARK.set(None);
+        let anywhere = self.draw(2) == 0;
+        let picked = [self.draw(11), self.draw(11)].map(|mark| Mark::ALL[mark as usize]);
+        self.marks = match self.stalls {
+            None => None,
+            Some([]) if anywhere => None,
+            Some([]) => Some(picked.to_vec()),
+            Some(marks) => Some(marks.to_vec()),
+        };
         Some(Schedule::new(seed))
     }
 
@@ -187,27 +283,20 @@ impl Scheduler for RandomScheduler {
         is_yielding: bool,
     ) -> Option<TaskId> {
         self.step += 1;
-        let draw = self.random.next_u64();
-        if let Some(task) =
-            current.filter(|_| self.stalls && (draw >> 32).is_multiple_of(Self::RARITY))
-        {
-            let task = usize::from(task);
-            self.asleep.resize(self.asleep.len().max(task + 1), 0);
-            self.asleep[task] = self.step + (draw >> 48) % Self::LONGEST;
+        if let (Some(task), Some(_)) = (current, self.stalls) {
+            self.stall(task);
         }
-        let awake = |task: &&&Task| {
-            self.sleeps_until(task.id()) <= self.step
-                && !(is_yielding && runnable.len() > 1 && Some(task.id()) == current)
-        };
-        let count = runnable.iter().filter(awake).count();
-        if count > 0 {
-            let pick = (draw as u32 as usize) % count;
-            return runnable.iter().filter(awake).nth(pick).map(|task| task.id());
+        let pick = self.random.next_u64() >> 16;
+        let ids = || runnable.iter().map(|task| task.id());
+        let awake = || ids().filter(|&id| self.sleep(id).until <= self.step);
+        // Who yields lets the others go, if they are awake: sleepers are late even so.
+        let others = || awake().filter(|&id| !is_yielding || Some(id) != current);
+        match (others().count(), awake().count()) {
+            // Whoever would wake first, so that nobody waits for a sleeper for nothing.
+            (_, 0) => ids().min_by_key(|&id| self.sleep(id).until),
+            (0, _) => awake().next(),
+            (count, _) => others().nth(pick as usize % count),
         }
-        // Whoever would wake first, so that nobody waits for a sleeper for nothing.
-        let other = |task: &&&Task| !is_yielding || Some(task.id()) != current;
-        let first = runnable.iter().filter(other).min_by_key(|task| self.sleeps_until(task.id()));
-        first.or(runnable.first()).map(|task| task.id())
     }
 
     fn next_u64(&mut self) -> u64 {

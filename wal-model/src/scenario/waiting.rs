@@ -31,7 +31,7 @@ pub fn group_commit<St: Store>() {
         log.finish();
     };
     let happens = &["runs in which a sync served several", "changes of the leader"];
-    Scenario { name: "group_commit", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "group_commit", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
 /// Waits of all levels at once, for records of one's own and of others.
@@ -66,7 +66,8 @@ pub fn levels_of_durability<St: Store>() {
         log.finish();
     };
     let happens = &["rotations", "changes of the leader", "full rings"];
-    Scenario { name: "levels_of_durability", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "levels_of_durability", schedules: 2_000, happens, stalls: &[], body }
+        .explore();
 }
 
 /// Follows a log until `over`, and returns what it read: in order, and nothing that was not durable.
@@ -140,7 +141,7 @@ pub fn followers<St: Store>() {
         log.finish();
     };
     let happens = &["looks for more", "records looked up", "records not yet durable", "rotations"];
-    Scenario { name: "followers", schedules: 1_500, happens, body }.explore();
+    Scenario { name: "followers", schedules: 1_500, happens, stalls: &[], body }.explore();
 }
 
 /// Marks of the durable end between appends.
@@ -162,7 +163,7 @@ pub fn marks<St: Store>() {
         log.finish();
     };
     let happens = &["marks", "rotations"];
-    Scenario { name: "marks", schedules: 1_500, happens, body }.explore();
+    Scenario { name: "marks", schedules: 1_500, happens, stalls: &[], body }.explore();
 }
 
 /// A close that races with everything, another close included. What was appended is durable then.
@@ -197,5 +198,5 @@ pub fn closing<St: Store>() {
         log.finish();
     };
     let happens = &["writers that met the close", "writers that were done before", "rotations"];
-    Scenario { name: "closing", schedules: 2_000, happens, body }.explore();
+    Scenario { name: "closing", schedules: 2_000, happens, stalls: &[], body }.explore();
 }

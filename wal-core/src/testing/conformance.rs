@@ -1,0 +1,545 @@
+//! The contract of [`SegmentSink`], clause by clause: each function panics where a sink breaks it.
+//! [`sink_conformance!`](crate::sink_conformance) makes a test of each.
+#![allow(unsafe_code, reason = "submitting a write is unsafe: its bytes must stay")]
+#![allow(clippy::unwrap_used, reason = "a failed call fails its clause")]
+#![allow(clippy::missing_panics_doc, reason = "every clause panics if it is broken, and says so")]
+
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+
+use super::Store;
+use crate::error::Error;
+use crate::options::Options;
+use crate::sink::{Completion, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write};
+use crate::wal::Wal;
+
+/// Blocks of a file in these tests.
+const BLOCKS: u64 = 8;
+
+/// The unit of offsets and lengths: what the sink wants, and a block at least.
+fn unit(sink: &impl SegmentSink) -> u64 {
+    sink.alignment().max(4096) as u64
+}
+
+/// `len` bytes that no other `seed` up to 250 gives, none of them zero.
+fn bytes(seed: u8, len: u64) -> Vec<u8> {
+    let seed = u64::from(seed) * 131;
+    (0..len).map(|at| ((at * 31 + (at >> 8) + seed) % 251 + 1) as u8).collect()
+}
+
+fn write(
+    sink: &impl SegmentSink,
+    file: u64,
+    offset: u64,
+    parts: &[&[u8]],
+) -> Result<(), SinkError> {
+    let parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    sink.write(&Write { ticket: 0, file, offset, parts: &parts })
+}
+
+fn read(source: &impl LogSource, file: u64, offset: u64, len: u64) -> Vec<u8> {
+    let mut buf = vec![0; len as usize];
+    let got = source.read_at(file, offset, &mut buf).unwrap();
+    buf.truncate(got);
+    buf
+}
+
+fn sequences(source: &impl LogSource) -> Vec<u64> {
+    source.list().unwrap().files.iter().map(|file| file.sequence).collect()
+}
+
+fn len_of(source: &impl LogSource, sequence: u64) -> Option<u64> {
+    let listing = source.list().unwrap();
+    listing.files.iter().find(|file| file.sequence == sequence).map(|file| file.len)
+}
+
+/// Says that a part of a clause cannot be shown on this store.
+fn skipped(clause: &str, lacking: &str) {
+    eprintln!("{clause}: a part is left out, since the store gives no {lacking}");
+}
+
+/// A store just made holds no file.
+pub fn a_new_store_is_empty<St: Store>() {
+    let sink = St::new().open().unwrap();
+    assert!(sink.list().unwrap().files.is_empty());
+}
+
+/// `create`: the whole capacity can be read and written, and no more of it is said to be there.
+pub fn create_makes_the_whole_file<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    sink.create(1, capacity).unwrap();
+    assert_eq!(len_of(&sink, 1), Some(capacity));
+    assert_eq!(read(&sink, 1, 0, capacity).len() as u64, capacity);
+    let (first, last) = (bytes(1, unit), bytes(2, unit));
+    write(&sink, 1, capacity - unit, &[&last]).unwrap();
+    write(&sink, 1, 0, &[&first]).unwrap();
+    assert_eq!(read(&sink, 1, 0, unit), first);
+    assert_eq!(read(&sink, 1, capacity - unit, unit), last);
+    assert_eq!(len_of(&sink, 1), Some(capacity));
+}
+
+/// `create`: may be called again while nothing was written, in this life and in the next, which may
+/// want another capacity.
+pub fn create_can_be_repeated<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let capacity = BLOCKS * unit(&sink);
+    sink.create(1, capacity).unwrap();
+    sink.create(1, capacity).unwrap();
+    drop(sink);
+    let sink = store.open().unwrap();
+    sink.create(1, 2 * capacity).unwrap();
+    assert!(read(&sink, 1, 0, 2 * capacity).len() as u64 == 2 * capacity);
+    let block = bytes(3, unit(&sink));
+    write(&sink, 1, 2 * capacity - unit(&sink), &[&block]).unwrap();
+    assert_eq!(read(&sink, 1, 2 * capacity - unit(&sink), unit(&sink)), block);
+}
+
+/// `create`: the file is there after a power loss, without a sync.
+pub fn create_survives_power_loss<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let capacity = BLOCKS * unit(&sink);
+    sink.create(1, capacity).unwrap();
+    match store.power_loss() {
+        Some(after) => assert_eq!(len_of(&after.open().unwrap(), 1), Some(capacity)),
+        None => skipped("create_survives_power_loss", "image of a power loss"),
+    }
+}
+
+/// `prepare`: what was announced can be created, so can what was not, and a file that was prepared
+/// in vain can be removed by the next life.
+pub fn prepared_files_can_be_created<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    sink.create(1, capacity).unwrap();
+    sink.prepare(2, capacity);
+    sink.create(2, capacity).unwrap();
+    sink.prepare(3, capacity);
+    sink.prepare(3, capacity);
+    sink.create(3, 2 * capacity).unwrap();
+    assert!(len_of(&sink, 3) >= Some(2 * capacity));
+    write(&sink, 2, 0, &[&bytes(1, unit)]).unwrap();
+    write(&sink, 3, 2 * capacity - unit, &[&bytes(2, unit)]).unwrap();
+    sink.prepare(4, capacity);
+    drop(sink);
+    let sink = store.open().unwrap();
+    assert_eq!(read(&sink, 2, 0, unit), bytes(1, unit));
+    if sequences(&sink).contains(&4) {
+        sink.remove_unused(4).unwrap();
+    }
+    assert_eq!(sequences(&sink), [1, 2, 3]);
+}
+
+/// `write`: every part, of any length and at any address, arrives whole and in order; the bytes
+/// around it stay.
+pub fn writes_are_whole<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    let around = bytes(1, BLOCKS * unit);
+    write(&sink, 1, 0, &[&around]).unwrap();
+    // More parts than a system takes in one call, of odd lengths, some empty.
+    let within = bytes(2, 4 * unit);
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let mut rest = &within[..];
+    while !rest.is_empty() {
+        let (part, more) = rest.split_at((parts.len() % 8).min(rest.len()));
+        parts.push(part);
+        rest = more;
+    }
+    assert!(parts.len() > 2048, "{} parts", parts.len());
+    write(&sink, 1, 2 * unit, &parts).unwrap();
+    let (from, to) = ((2 * unit) as usize, (6 * unit) as usize);
+    let there = read(&sink, 1, 0, BLOCKS * unit);
+    assert!(there[from..to] == within[..], "the parts are not as written");
+    assert!(there[..from] == around[..from], "bytes before the write have changed");
+    assert!(there[to..] == around[to..], "bytes behind the write have changed");
+}
+
+/// `write`: to any file that was created, in any order of positions, over and over.
+pub fn writes_go_where_they_say<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    for file in [1, 2, 7] {
+        sink.create(file, BLOCKS * unit).unwrap();
+    }
+    for round in 0..3u8 {
+        for block in [5, 0, 7, 2, 3, 6, 1, 4] {
+            for file in [7, 1, 2] {
+                let block_bytes = bytes(round * 80 + file as u8 * 10 + block, unit);
+                write(&sink, file, u64::from(block) * unit, &[&block_bytes]).unwrap();
+            }
+        }
+    }
+    for file in [1, 2, 7] {
+        for block in 0..8u8 {
+            let there = read(&sink, file, u64::from(block) * unit, unit);
+            assert!(there == bytes(160 + file as u8 * 10 + block, unit), "{block} of {file}");
+        }
+    }
+}
+
+/// Submits one block, whose bytes the caller keeps until the end.
+///
+/// # Safety
+///
+/// As for [`SegmentSink::submit`], with `block` as the bytes of the write.
+unsafe fn submit(sink: &impl SegmentSink, ticket: u64, at: u64, block: &[u8]) -> Submitted {
+    // The array of parts goes at once, as it may.
+    let parts = vec![IoSlice::new(&block[..1]), IoSlice::new(&block[1..])];
+    // SAFETY: the caller's promise.
+    unsafe { sink.submit(&Write { ticket, file: 1, offset: at, parts: &parts }) }
+}
+
+/// Reaps until none of `pending` is left.
+fn reap_all(sink: &impl SegmentSink, mut pending: BTreeSet<u64>) {
+    while !pending.is_empty() {
+        let mut done = Vec::new();
+        sink.reap(true, &mut done);
+        assert!(!done.is_empty(), "a reap that waits returned nothing; in flight: {pending:?}");
+        for Completion { ticket, result } in done {
+            result.unwrap();
+            assert!(pending.remove(&ticket), "ticket {ticket} was reported twice, or never given");
+        }
+    }
+}
+
+/// `submit` and `reap`: every write that stays in flight is reported exactly once, and is over
+/// then: it can be read, and its memory is the caller's again.
+pub fn completions_come_exactly_once<St: Store>() {
+    let store = St::new();
+    // Before the sink, so that a panic drops it after the sink, which waits for what it reads.
+    let mut blocks: Vec<Vec<u8>>;
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    for round in 0..4u8 {
+        blocks = (0..BLOCKS).map(|block| bytes(round * 8 + block as u8, unit)).collect();
+        let mut pending = BTreeSet::new();
+        for (block, at) in blocks.iter().zip(0..) {
+            let ticket = u64::from(round) * 100 + at;
+            // SAFETY: `blocks` is not touched before everything pending was reaped, in the next
+            // lines; if those panic, it is dropped after the sink.
+            match unsafe { submit(&sink, ticket, at * unit, block) } {
+                Submitted::Done(result) => result.unwrap(),
+                Submitted::Pending => assert!(pending.insert(ticket)),
+            }
+        }
+        reap_all(&sink, pending);
+        let mut done = Vec::new();
+        sink.reap(false, &mut done);
+        assert!(done.is_empty(), "reported with nothing in flight: {done:?}");
+        blocks.iter_mut().for_each(|block| block.fill(0));
+        for at in 0..BLOCKS {
+            let there = read(&sink, 1, at * unit, unit);
+            assert!(there == bytes(round * 8 + at as u8, unit), "block {at} of round {round}");
+        }
+    }
+}
+
+/// Dropping the sink waits for the writes in flight: their memory can go then, and they are there.
+pub fn dropping_waits_for_writes_in_flight<St: Store>() {
+    let store = St::new();
+    let blocks: Vec<_>;
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    blocks = (0..BLOCKS).map(|block| bytes(block as u8, unit)).collect();
+    for (block, at) in blocks.iter().zip(0..) {
+        // SAFETY: `blocks` lives until the sink has been dropped, here or in a panic.
+        if let Submitted::Done(result) = unsafe { submit(&sink, at, at * unit, block) } {
+            result.unwrap();
+        }
+    }
+    drop(sink);
+    drop(blocks);
+    let sink = store.open().unwrap();
+    for at in 0..BLOCKS {
+        assert!(read(&sink, 1, at * unit, unit) == bytes(at as u8, unit), "block {at} was dropped");
+    }
+}
+
+/// `sync`: what was written before it, to whichever files, survives a power loss.
+pub fn sync_covers_completed_writes<St: Store>() {
+    let store = St::new();
+    let block;
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    for file in [1, 2] {
+        sink.create(file, BLOCKS * unit).unwrap();
+        write(&sink, file, 0, &[&bytes(file as u8, 2 * unit)]).unwrap();
+    }
+    sink.sync().unwrap();
+    block = bytes(9, unit);
+    // SAFETY: `block` is not touched until the write has ended, in the next lines; if those panic,
+    // it is dropped after the sink.
+    match unsafe { submit(&sink, 5, 3 * unit, &block) } {
+        Submitted::Done(result) => result.unwrap(),
+        Submitted::Pending => reap_all(&sink, BTreeSet::from([5])),
+    }
+    sink.sync().unwrap();
+    // Covered by neither, and not to be harmed by it.
+    write(&sink, 2, 4 * unit, &[&bytes(4, unit)]).unwrap();
+    let Some(after) = store.power_loss() else {
+        return skipped("sync_covers_completed_writes", "image of a power loss");
+    };
+    let sink = after.open().unwrap();
+    for file in [1, 2] {
+        let there = read(&sink, file, 0, 2 * unit);
+        assert!(there == bytes(file as u8, 2 * unit), "what was synced to file {file} is lost");
+    }
+    assert!(read(&sink, 1, 3 * unit, unit) == block, "what was submitted and synced is lost");
+}
+
+/// What was written survives the sink, synced or not, and the process.
+pub fn reopening_finds_everything<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    for file in [1, 2] {
+        sink.create(file, BLOCKS * unit).unwrap();
+        write(&sink, file, unit, &[&bytes(file as u8, unit)]).unwrap();
+    }
+    sink.sync().unwrap();
+    write(&sink, 2, 5 * unit, &[&bytes(5, unit)]).unwrap();
+    let crashed = store.process_crash();
+    drop(sink);
+    if crashed.is_none() {
+        skipped("reopening_finds_everything", "image of a crash of the process");
+    }
+    for store in [Some(store), crashed].into_iter().flatten() {
+        let sink = store.open().unwrap();
+        assert_eq!(sequences(&sink), [1, 2]);
+        for (file, at, seed) in [(1, 1, 1), (2, 1, 2), (2, 5, 5)] {
+            assert!(read(&sink, file, at * unit, unit) == bytes(seed, unit), "{at} of {file}");
+        }
+    }
+}
+
+/// `read_at`: as much as there is, from any position, and an error for a file that is not there.
+pub fn reading_past_the_end_is_short<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let capacity = BLOCKS * unit(&sink);
+    sink.create(1, capacity).unwrap();
+    write(&sink, 1, 0, &[&bytes(1, capacity)]).unwrap();
+    assert!(read(&sink, 1, 3, capacity)[..] == bytes(1, capacity)[3..]);
+    assert!(read(&sink, 1, capacity - 10, 20)[..] == bytes(1, capacity)[capacity as usize - 10..]);
+    assert!(read(&sink, 1, capacity, 20).is_empty());
+    assert!(read(&sink, 1, 1 << 40, 20).is_empty());
+    assert!(read(&sink, 1, 5, 0).is_empty());
+    let error = sink.read_at(7, 0, &mut [0; 8]).unwrap_err();
+    assert!(matches!(error.op, SinkOp::Read | SinkOp::Open), "{error}");
+}
+
+/// `read_at`: from any thread, while the log writes.
+pub fn reading_goes_on_while_writing<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    write(&sink, 1, 0, &[&bytes(1, unit)]).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    assert!(read(&sink, 1, 0, unit) == bytes(1, unit));
+                    assert!(sequences(&sink).starts_with(&[1]));
+                }
+            });
+        }
+        for file in 2..5 {
+            sink.create(file, BLOCKS * unit).unwrap();
+            for block in 0..BLOCKS {
+                write(&sink, file, block * unit, &[&bytes(2, unit)]).unwrap();
+            }
+            sink.sync().unwrap();
+        }
+    });
+}
+
+/// `list`: the log's files in ascending order, each at a place of its own, and what is none as
+/// foreign.
+pub fn listing_is_in_order<St: Store>() {
+    let store = St::new();
+    let planted = store.plant_foreign();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    for file in [3, 1, 20, 100] {
+        sink.create(file, (file + 2) * unit).unwrap();
+    }
+    let listing = sink.list().unwrap();
+    let listed: Vec<_> = listing.files.iter().map(|file| (file.sequence, file.len)).collect();
+    assert_eq!(listed, [1, 3, 20, 100].map(|file| (file, (file + 2) * unit)));
+    let paths: BTreeSet<_> = listing.files.iter().map(|file| &file.path).collect();
+    assert_eq!(paths.len(), 4);
+    match planted {
+        Some(planted) => assert_eq!(listing.foreign, [planted]),
+        None => assert!(listing.foreign.is_empty(), "foreign: {:?}", listing.foreign),
+    }
+}
+
+/// Errors say what failed and where, and a failed write stays failed.
+pub fn errors_are_reported_and_stay<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    write(&sink, 1, 0, &[&bytes(1, unit)]).unwrap();
+    for _ in 0..2 {
+        // Nobody has created the file.
+        let error = write(&sink, 9, unit, &[&bytes(2, unit)]).unwrap_err();
+        assert!(matches!(error.op, SinkOp::Write | SinkOp::Open), "{error}");
+        assert_eq!(error.file.unwrap_or(9), 9, "{error}");
+        let said = error.to_string();
+        assert!(error.file.is_some() || error.path.is_some(), "an error names its place: {said}");
+    }
+    // What is there can still be read, and listed.
+    assert!(read(&sink, 1, 0, unit) == bytes(1, unit));
+    assert_eq!(sequences(&sink), [1]);
+    let error = sink.set_aside(9, 0, unit).unwrap_err();
+    assert!(matches!(error.op, SinkOp::SetAside | SinkOp::Open | SinkOp::Read), "{error}");
+    assert!(sink.set_aside_file(9).is_err());
+    assert!(sink.remove_unused(9).is_err());
+}
+
+/// One sink at a time: a second one is told, and does no harm.
+pub fn a_second_opener_is_refused<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.create(1, BLOCKS * unit).unwrap();
+    match store.open() {
+        Err(Error::Locked { .. }) => {}
+        Err(error) => panic!("instead of saying that it is locked: {error}"),
+        Ok(_) => panic!("two sinks have the store open"),
+    }
+    write(&sink, 1, 0, &[&bytes(1, unit)]).unwrap();
+    sink.sync().unwrap();
+    assert!(store.open().is_err());
+    drop(sink);
+    assert!(read(&store.open().unwrap(), 1, 0, unit) == bytes(1, unit));
+}
+
+/// `trim`: takes nothing before the length given, and adds nothing.
+pub fn trimming_keeps_what_is_before<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    sink.create(1, capacity).unwrap();
+    write(&sink, 1, 0, &[&bytes(1, capacity)]).unwrap();
+    sink.sync().unwrap();
+    sink.trim(1, 2 * capacity).unwrap();
+    assert_eq!(len_of(&sink, 1), Some(capacity));
+    sink.trim(1, 3 * unit).unwrap();
+    let len = len_of(&sink, 1).unwrap();
+    assert!(len == 3 * unit || len == capacity, "{len} bytes");
+    assert!(read(&sink, 1, 0, 3 * unit)[..] == bytes(1, capacity)[..(3 * unit) as usize]);
+    drop(sink);
+    let sink = store.open().unwrap();
+    assert!(read(&sink, 1, 0, 3 * unit)[..] == bytes(1, capacity)[..(3 * unit) as usize]);
+}
+
+/// `set_aside`: the file stays as it is, the copy is no log file, and says where it is.
+pub fn setting_aside_keeps_the_file<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    sink.create(1, capacity).unwrap();
+    write(&sink, 1, 0, &[&bytes(1, capacity)]).unwrap();
+    sink.sync().unwrap();
+    let copy = sink.set_aside(1, 2 * unit, unit + 24).unwrap();
+    assert!(!copy.as_os_str().is_empty());
+    assert_ne!(sink.set_aside(1, 4 * unit, unit).unwrap(), copy, "two copies in one place");
+    assert!(read(&sink, 1, 0, capacity) == bytes(1, capacity));
+    drop(sink);
+    let sink = store.open().unwrap();
+    assert_eq!(sequences(&sink), [1]);
+    assert!(read(&sink, 1, 0, capacity) == bytes(1, capacity));
+}
+
+/// `set_aside_file` and `remove_unused`: the file is gone for good, and its number can be used again.
+pub fn removed_files_are_gone<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    for file in [1, 2, 3] {
+        sink.create(file, BLOCKS * unit).unwrap();
+    }
+    write(&sink, 2, 0, &[&bytes(2, unit)]).unwrap();
+    sink.sync().unwrap();
+    assert!(!sink.set_aside_file(2).unwrap().as_os_str().is_empty());
+    sink.remove_unused(3).unwrap();
+    assert_eq!(sequences(&sink), [1]);
+    match store.power_loss() {
+        Some(after) => assert_eq!(sequences(&after.open().unwrap()), [1]),
+        None => skipped("removed_files_are_gone", "image of a power loss"),
+    }
+    assert!(sink.read_at(2, 0, &mut [0; 8]).is_err(), "a file that is gone is read");
+    sink.create(2, BLOCKS * unit).unwrap();
+    write(&sink, 2, unit, &[&bytes(7, unit)]).unwrap();
+    drop(sink);
+    let sink = store.open().unwrap();
+    assert_eq!(sequences(&sink), [1, 2]);
+    assert!(read(&sink, 2, unit, unit) == bytes(7, unit));
+}
+
+/// `alignment` and `memory`: a power of two, and memory of the length asked for, aligned to it,
+/// zeroed, apart from all other.
+pub fn memory_is_as_asked<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let alignment = sink.alignment();
+    assert!(alignment.is_power_of_two() && alignment <= 65536, "an alignment of {alignment}");
+    let len = 2 * unit(&sink) as usize;
+    let lent: Vec<_> = (0..3).map(|_| sink.memory(len).unwrap()).collect();
+    let mut ends = Vec::new();
+    for memory in &lent {
+        assert!(memory.len() >= len);
+        let from = memory.as_ptr().addr();
+        assert!(from.is_multiple_of(alignment.max(8)), "memory at {from:#x}");
+        assert!(ends.iter().all(|&(a, b)| from >= b || from + len <= a), "two share memory");
+        ends.push((from, from + len));
+        // SAFETY: the memory was lent to this function alone, initialised and of this length.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), len) };
+        assert!(bytes.iter().all(|&byte| byte == 0), "memory is not zeroed");
+        bytes.fill(0xa5);
+    }
+}
+
+/// A whole log over the sink: appended, synced, closed, opened again, and after each crash that the
+/// store can tell.
+pub fn a_log_lives_on_it<St: Store>() {
+    let store = St::new();
+    let options = || Options::default().segment_size(16 << 10).segments(3).file_size(128 << 10);
+    let payload = |i: u64| bytes(i as u8, if i % 7 == 6 { 40_000 } else { 1 + 331 * (i % 5) });
+    let check = |store: &St, at_least: u64, what: &str| {
+        let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+        let records: Vec<_> = wal.iter_from(wal.start_lsn()).unwrap().map(Result::unwrap).collect();
+        assert!(records.len() as u64 >= at_least, "{what}: {} records", records.len());
+        for (i, record) in records.iter().enumerate() {
+            assert!(record.payload == payload(i as u64), "{what}: record {i}");
+        }
+    };
+    let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+    for i in 0..30 {
+        wal.append(&payload(i)).unwrap();
+    }
+    wal.sync().unwrap();
+    let power = store.power_loss();
+    for i in 30..40 {
+        wal.append(&payload(i)).unwrap();
+    }
+    wal.flush().unwrap();
+    let process = store.process_crash();
+    wal.close().unwrap();
+    power.iter().for_each(|store| check(store, 30, "after a power loss"));
+    process.iter().for_each(|store| check(store, 40, "after a crash of the process"));
+    check(&store, 40, "opened again");
+}
