@@ -19,13 +19,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use wal_core::Error;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{
-    Completion, FileEntry, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
-    Submitted, Write,
+    Completion, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Submitted, Write,
 };
 use wal_core::testing::{Store, conformance};
-use wal_core::{Error, Options, Wal};
 
 /// What a sink does wrong, as a number: each is a type of its own.
 type Wrong = u8;

@@ -31,10 +31,8 @@ impl<const HELPER: bool> Store for Directory<HELPER> {
     }
 
     fn open(&self) -> Result<FileSink, Error> {
-        let preparation = if HELPER { Preparation::Thread } else { Preparation::None };
-        let mut options = FileOptions::default();
-        options.preparation = preparation;
-        FileSink::open(self.0.path(), &options)
+        let preparation = if HELPER { Preparation::Thread } else { Preparation::Inline };
+        FileSink::open(self.0.path(), &FileOptions::default().preparation(preparation))
     }
 
     /// A copy: what the page cache has, it has for a process to come.

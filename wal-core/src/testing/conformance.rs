@@ -60,7 +60,8 @@ fn skipped(clause: &str, lacking: &str) {
 
 /// A store just made holds no file.
 pub fn a_new_store_is_empty<St: Store>() {
-    let sink = St::new().open().unwrap();
+    let store = St::new();
+    let sink = store.open().unwrap();
     assert!(sink.list().unwrap().files.is_empty());
 }
 

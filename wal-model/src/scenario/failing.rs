@@ -39,6 +39,11 @@ pub fn full_disk<St: Store>() {
                             Ok(()) => break,
                             Err(Error::NoSpace { .. } | Error::Sink(_)) => {
                                 log.tally.add("refusals", 1);
+                                // Some give up for good: what they leave holds up nobody.
+                                if thread_rng().gen_range(0..3) == 0 {
+                                    log.tally.add("writers that gave up", 1);
+                                    return Ok(());
+                                }
                             }
                             Err(error) => return Err(error),
                         }
@@ -57,7 +62,7 @@ pub fn full_disk<St: Store>() {
         }
         log.finish();
     };
-    let happens = &["injected failures", "refusals", "rotations"];
+    let happens = &["injected failures", "refusals", "writers that gave up", "rotations"];
     Scenario { name: "full_disk", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 

@@ -39,6 +39,7 @@
 //! - Threads of its own are best left out under `cfg(wal_shuttle)`, the work being done in the
 //!   call, or made by [`shuttle::thread`](https://docs.rs/shuttle). Threads of the system work, and
 //!   make a failing schedule hard to repeat.
+//! - It does not mind a poisoned lock: while one thread of a run unwinds, all seem to.
 //! - It decides nothing by time or by randomness of its own, for the same reason.
 //!
 //! # Schedules
