@@ -2,6 +2,7 @@
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
+use wal_core::format::{frame, record};
 use wal_core::testing::Store;
 use wal_core::{Durability, Error};
 
@@ -156,15 +157,18 @@ pub fn panicking_reservations<St: Store>() {
         .explore();
 }
 
-/// Many lives of each slot: every record takes a segment of its own, and nothing waits but for room.
+/// Many lives of each slot: records that take a segment of their own, or half of one with not a byte
+/// to spare, or a word more, so that the second does not fit. Nothing waits but for room.
 pub fn recycling<St: Store>() {
     let body = |tally: &Tally| {
         let segments = 2 + thread_rng().gen_range(0..2);
         let log = Log::<St>::open(tally, segments, tiny(segments));
         let threads = (0..3).map(|writer| {
             log.spawn(move |log| {
-                for index in 0..5 {
-                    log.append(writer, index, 2100)?;
+                let half = (4096 - frame::HEADER_LEN) / 2 - record::HEADER_LEN;
+                for index in 0..6 {
+                    let len = [half, half, half + record::ALIGN, 2100];
+                    log.append(writer, index, len[thread_rng().gen_range(0..4)])?;
                 }
                 log.sync()
             })

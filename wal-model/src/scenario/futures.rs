@@ -4,7 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
@@ -20,11 +20,12 @@ use super::log::{Log, join, join_ok, tiny};
 
 /// Polls `future` until it is ready, or gives it up after so many polls (`None`). A poll may come
 /// without a wake-up, as it does when several futures are awaited at once.
-fn poll_up_to<F: Future>(future: F, polls: u32) -> Option<F::Output> {
+fn poll_up_to<St: Store, F: Future>(log: &Log<St>, future: F, polls: u32) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
     block_on(poll_fn(move |cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        let waker = log.waker(cx.waker());
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Poll::Ready(Some(output));
         }
         if left == 0 {
@@ -47,7 +48,7 @@ fn patience() -> u32 {
 fn write_async<St: Store>(log: &Log<St>, writer: u8) -> Result<(), Error> {
     for index in 0..3 {
         let payload = payload(writer, index, [1300, 2100, 60][usize::from(index)]);
-        let appended = poll_up_to(log.wal.append_async(&payload), patience());
+        let appended = poll_up_to(log, log.wal.append_async(&payload), patience());
         let lsn = match appended {
             Some(Ok(appended)) => {
                 log.journal.appended(appended.lsn, payload);
@@ -69,7 +70,7 @@ fn write_async<St: Store>(log: &Log<St>, writer: u8) -> Result<(), Error> {
         };
         let level =
             if thread_rng().r#gen() { Durability::PowerLoss } else { Durability::ProcessCrash };
-        match poll_up_to(log.wal.reached(lsn, level), patience()) {
+        match poll_up_to(log, log.wal.reached(lsn, level), patience()) {
             Some(Ok(())) => log.reached(lsn, level),
             Some(Err(Error::NoExecutor)) => {
                 log.tally.add("waits ended by a dropped job", 1);

@@ -1,7 +1,8 @@
 //! The log of one run: the real one, over the sink under test, with everything noted down.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Wake, Waker};
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
@@ -36,6 +37,16 @@ pub(super) struct Log<St: Store> {
     watch: Arc<Watch>,
     store: Arc<St>,
     images: Arc<Mutex<Vec<Image<St>>>>,
+    wakers: Arc<Mutex<Vec<Weak<Told>>>>,
+}
+
+/// A waker that is seen to be let go of.
+struct Told(Waker);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
 }
 
 impl<St: Store> Clone for Log<St> {
@@ -48,6 +59,7 @@ impl<St: Store> Clone for Log<St> {
             watch: Arc::clone(&self.watch),
             store: Arc::clone(&self.store),
             images: Arc::clone(&self.images),
+            wakers: Arc::clone(&self.wakers),
         }
     }
 }
@@ -111,7 +123,16 @@ impl<St: Store> Log<St> {
             Ok((wal, _)) => wal,
             Err(error) => panic!("a new log does not open: {error}"),
         };
-        Self { wal, journal, control, tally: tally.clone(), watch, store, images }
+        Self {
+            wal,
+            journal,
+            control,
+            tally: tally.clone(),
+            watch,
+            store,
+            images,
+            wakers: Arc::default(),
+        }
     }
 
     /// Runs `body` in a thread of its own, with a handle of its own.
@@ -223,9 +244,21 @@ impl<St: Store> Log<St> {
         Ok(())
     }
 
+    /// A waker that wakes `waker`, and of which nothing may be left at the end.
+    pub(super) fn waker(&self, waker: &Waker) -> Waker {
+        let told = Arc::new(Told(waker.clone()));
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        wakers.push(Arc::downgrade(&told));
+        Waker::from(told)
+    }
+
     /// The end of a run, when all threads have ended: takes the last images and checks them all.
     pub(super) fn finish(self) {
         self.watch.check();
+        let wakers =
+            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        let kept = wakers.iter().filter(|waker| waker.strong_count() > 0).count();
+        assert_eq!(kept, 0, "of {} wakers some are kept though nobody waits", wakers.len());
         self.watch.report(&self.tally);
         let counts = self.control.counts();
         self.tally.add("injected failures", counts.failures);
