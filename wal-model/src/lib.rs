@@ -54,11 +54,21 @@
 //! nothing holds for want of trying is what the `sometimes` properties and the [faults](machine::Bug)
 //! are for.
 //!
+//! # The running log, held against the model
+//!
+//! What a [probe](wal_core::probe) hears of threads at work can be [replayed](trace): the run is
+//! allowed if the model's own steps can tell the same. So the order of the accesses, which is copied
+//! by hand, does not drift from the code unseen. A trace shows what is told, and only in the
+//! schedules that happened: a fault that tells nothing, or shows in a window of a few instructions,
+//! is for the other tools.
+//!
 //! # Running it
 //!
-//! `cargo test -p wal-model` takes seconds and includes the small machines and all faults;
-//! `cargo run -p wal-model --release -- check --large` takes minutes; `-- explore` opens the states
-//! to a browser.
+//! `cargo test -p wal-model` takes under a minute and includes the small machines, all faults, and
+//! traces of real runs; `WAL_TRACE_DIR=DIR` leaves those in `DIR`, an event a line as JSON.
+//! `cargo run -p wal-model --release -- check --large` takes minutes. `-- explore` opens the states
+//! to a browser on this machine, which needs nothing from any other (the links in the page's head
+//! aside): choose a start, then steps; each shows the words, the threads and the disk after it.
 
 pub mod bugs;
 pub mod machine;

@@ -1,6 +1,6 @@
 //! Checks the model, or lets a browser explore it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,7 +32,7 @@ enum Command {
     Explore {
         #[command(flatten)]
         shape: Shape,
-        /// Port to listen on.
+        /// Port to listen on; 0 for any that is free.
         #[arg(long, default_value_t = 3000)]
         port: u16,
     },
@@ -98,6 +98,24 @@ fn check(shape: &Shape, large: bool) -> bool {
     fine
 }
 
+/// Serves until the process is ended.
+fn explore(shape: &Shape, port: u16) -> ExitCode {
+    // The server says neither which port it got nor, nicely, that it got none.
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|free| free.local_addr());
+    let address = match address {
+        Ok(address) => address,
+        Err(error) => {
+            eprintln!("cannot listen on port {port} of this machine: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Told apart, so that a writer keeps its number.
+    let machine = Machine { symmetric: false, ..shape.machine(shape.writers.unwrap_or(2)) };
+    println!("http://{address}/ (Ctrl-C to stop)");
+    machine.checker().serve(address);
+    ExitCode::SUCCESS
+}
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check { shape, large } => {
@@ -115,11 +133,6 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Explore { shape, port } => {
-            let machine = shape.machine(shape.writers.unwrap_or(2));
-            println!("http://127.0.0.1:{port}/");
-            machine.checker().serve((Ipv4Addr::LOCALHOST, port));
-            ExitCode::SUCCESS
-        }
+        Command::Explore { shape, port } => explore(&shape, port),
     }
 }

@@ -6,6 +6,7 @@ mod crash;
 mod leader;
 mod next;
 mod properties;
+mod render;
 mod seal;
 mod state;
 mod writer;
@@ -203,6 +204,15 @@ impl Model for Machine {
             Action::Crash(_) => {}
         }
         Some(self.sort(state))
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        Self::describe(*action)
+    }
+
+    fn format_step(&self, last: &State, action: Action) -> Option<String> {
+        let next = self.next_state(last, action)?;
+        Some(Self::tell_step(last, &next, action))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -7,8 +7,8 @@ use super::config::Op;
 use super::next::NextLsn;
 use super::seal::{Activating, Sealing};
 
-/// A state of the model.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A state of the model. Its `Debug` is made to be read.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// Sequence of the segment that is, or was last, active.
     pub current: u64,
