@@ -245,6 +245,7 @@ pub fn completions_come_exactly_once<St: Store>() {
 }
 
 /// Dropping the sink waits for the writes in flight: their memory can go then, and they are there.
+#[expect(clippy::needless_late_init, reason = "declared first to be dropped after the sink")]
 pub fn dropping_waits_for_writes_in_flight<St: Store>() {
     let store = St::new();
     let blocks: Vec<_>;
@@ -267,6 +268,7 @@ pub fn dropping_waits_for_writes_in_flight<St: Store>() {
 }
 
 /// `sync`: what was written before it, to whichever files, survives a power loss.
+#[expect(clippy::needless_late_init, reason = "declared first to be dropped after the sink")]
 pub fn sync_covers_completed_writes<St: Store>() {
     let store = St::new();
     let block;

@@ -182,7 +182,7 @@ pub fn recycling<St: Store>() {
 
 /// A writer that reserves in a later life of the slot than the one it looked at: it learns its
 /// record's position from that life, and whoever is told of the record finds it in the log, even
-/// while the thread that opens the segment stands between its last two steps.
+/// while the thread that opens the segment stands between two of its steps.
 pub fn stale_writers<St: Store>() {
     let body = |tally: &Tally| {
         let log = Log::<St>::open(tally, 2, tiny(2));
@@ -207,7 +207,7 @@ pub fn stale_writers<St: Store>() {
         name: "stale_writers",
         schedules: 4_000,
         happens,
-        stalls: &[Mark::Attempt, Mark::Activate],
+        stalls: &[Mark::Attempt, Mark::Activate, Mark::Recycle],
         body,
     }
     .explore();

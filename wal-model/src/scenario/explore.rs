@@ -77,10 +77,16 @@ fn config() -> Config {
     config
 }
 
+/// A scenario under way.
+struct Running {
+    name: &'static str,
+    choices: Arc<Mutex<Choices>>,
+    panics: usize,
+}
+
 thread_local! {
-    /// The scenario that this thread of the system runs, and how many panics it has seen.
-    static RUNNING: RefCell<Option<(&'static str, Arc<Mutex<Choices>>, usize)>> =
-        const { RefCell::new(None) };
+    /// What this thread of the system runs.
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
 }
 
 /// Has the second panic of a run say how to replay it: a panic in a destructor of a thread that
@@ -92,12 +98,12 @@ fn set_panic_hook() {
         set_hook(Box::new(move |info| {
             before(info);
             RUNNING.with_borrow_mut(|running| {
-                let Some((name, choices, panics)) = running else { return };
-                *panics += 1;
-                if *panics > 1 {
-                    let choices = choices.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(running) = running else { return };
+                running.panics += 1;
+                if running.panics > 1 {
+                    let choices = running.choices.lock().unwrap_or_else(PoisonError::into_inner);
                     eprintln!("a panic upon a panic; to replay:");
-                    eprintln!("{}", replay_command(name, &choices));
+                    eprintln!("{}", replay_command(running.name, &choices));
                 }
             });
         }));
@@ -112,7 +118,7 @@ fn run(
 ) -> Result<usize, (Choices, Box<dyn std::any::Any + Send>)> {
     set_panic_hook();
     let choices = Arc::new(Mutex::new(Choices::default()));
-    RUNNING.set(Some((name, Arc::clone(&choices), 0)));
+    RUNNING.set(Some(Running { name, choices: Arc::clone(&choices), panics: 0 }));
     let recording = Recording::new(scheduler, Arc::clone(&choices));
     let runner = Runner::new(recording, config());
     let ended = catch_unwind(AssertUnwindSafe(|| runner.run(body)));

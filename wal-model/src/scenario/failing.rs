@@ -162,9 +162,12 @@ pub fn writes_in_flight<St: Store>() {
         let depth = thread_rng().gen_range(2..=3);
         let log = Log::<St>::open(tally, depth + 1, tiny(depth + 1).depth(depth));
         log.control.set(Faults { in_flight: true, ..Faults::default() });
-        let threads = (0..3)
+        // One that waits for nothing but room, so that segments are free once they are written.
+        let pushing =
+            log.spawn(|log| (0..6).try_for_each(|index| log.append(7, index, 2600).map(drop)));
+        let writing = (0..2)
             .map(|writer| log.spawn(move |log| write(&log, writer, 4, &[2600, 2100, 1200, 6000])));
-        join_ok(threads.collect());
+        join_ok(writing.chain([pushing]).collect());
         log.finish();
     };
     let happens =

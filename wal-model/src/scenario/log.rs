@@ -252,13 +252,17 @@ impl<St: Store> Log<St> {
         Waker::from(told)
     }
 
+    /// When nobody waits: no waker is kept.
+    pub(super) fn check_wakers(&self) {
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = wakers.iter().filter(|waker| waker.strong_count() > 0).count();
+        assert!(kept == 0, "{kept} of {} wakers are kept though nobody waits", wakers.len());
+    }
+
     /// The end of a run, when all threads have ended: takes the last images and checks them all.
     pub(super) fn finish(self) {
         self.watch.check();
-        let wakers =
-            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        let kept = wakers.iter().filter(|waker| waker.strong_count() > 0).count();
-        assert_eq!(kept, 0, "of {} wakers some are kept though nobody waits", wakers.len());
+        self.check_wakers();
         self.watch.report(&self.tally);
         let counts = self.control.counts();
         self.tally.add("injected failures", counts.failures);

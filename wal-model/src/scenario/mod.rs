@@ -55,6 +55,14 @@
 //! Shuttle's schedules are sequentially consistent: what depends on weaker orderings is not seen
 //! here.
 
+#![cfg_attr(
+    wal_shuttle,
+    allow(
+        clippy::missing_panics_doc,
+        reason = "every scenario panics if a schedule fails, as said"
+    )
+)]
+
 #[cfg(wal_shuttle)]
 mod appending;
 #[cfg(wal_shuttle)]

@@ -212,7 +212,7 @@ impl RandomScheduler {
     /// Anywhere, one step in so many stalls.
     const RARITY: u64 = 64;
     /// How many steps after a mark a task stalls at most.
-    const REACH: u64 = 6;
+    const REACH: u64 = 8;
 
     fn new(seed: u64, schedules: usize, stalls: Option<&'static [Mark]>) -> Self {
         Self {
