@@ -380,9 +380,10 @@ NextFill(w) ==
     /\ Set(w, [loc[w] EXCEPT !.goal = fill[s], !.nxt = next[s]])
     /\ UNCHANGED <<ring, marks, desk, pipe, sink, ops, ghost, world, used>>
 
+\* Whatever was loaded of a later life was stored after `current` was raised past this one.
 NextAgain(w) ==
     LET l == loc[w]
-        stable == l.gen = l.cur /\ tail[Slot(l.cur)].gen = l.gen /\ current = l.cur
+        stable == current = l.cur
         answer == IF l.at <= Cap THEN l.nb + l.at ELSE l.nxt
     IN
     /\ pc[w] = "n4"

@@ -10,7 +10,7 @@ use crate::probe::Probe;
 use crate::reservation::Reservation;
 use crate::segment::{Claim, Direct, Filler, Grant, START};
 use crate::sink::SegmentSink;
-use crate::sync::spin_loop;
+use crate::sync::{SPINS, spin_loop};
 use crate::wal::{Durability, Wal};
 
 /// Whether a call may wait for a free segment.
@@ -236,9 +236,6 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// The slow path of a reservation: waits until a segment is active.
     #[cold]
     fn await_space(&self, need: Need, patience: Patience) -> Result<(), Error> {
-        /// About a microsecond: as long as another thread takes to rotate. Under a scheduler each
-        /// turn is a step that another thread may take, and one tells as much as many.
-        const SPINS: u32 = if cfg!(wal_shuttle) { 1 } else { 64 };
         for _ in 0..SPINS {
             if self.shared.progress().satisfies(need) {
                 return Ok(());

@@ -20,6 +20,9 @@ mod flush;
 pub mod format;
 mod future;
 mod lsn;
+#[cfg(wal_loom)]
+#[doc(hidden)]
+pub mod model;
 mod open;
 mod options;
 pub mod probe;

@@ -1,7 +1,7 @@
 //! What all handles of one log share.
 
 use std::ops::Range;
-use std::sync::{OnceLock, RwLock};
+use std::sync::RwLock;
 
 use crate::error::Error;
 use crate::flush::{Desk, Progress};
@@ -11,7 +11,7 @@ use crate::options::Executor;
 use crate::probe::{Event, Probe};
 use crate::segment::Ring;
 use crate::sink::{SegmentSink, SinkError};
-use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, fence, lock};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, OnceLock, Ordering, fence, lock};
 
 /// A log's life. It only moves forward, and `Poisoned` is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -38,8 +38,8 @@
 //!
 //! # What is not
 //!
-//! Weak memory: steps are sequentially consistent. There is one leader, distinct from the writers,
-//! as with an executor: that the lead passes among waiters, and that wakers reach those whose need
+//! Weak memory: steps are sequentially consistent (loom looks at that, see below). There is one
+//! leader, distinct from the writers, as with an executor: that the lead passes among waiters, and that wakers reach those whose need
 //! is met, is not modelled (a waiter looks for itself). A writer that the closing log refuses makes
 //! no further call. Nor are the bytes of the format, `flush` and marks that do not close, a second
 //! life after recovery, or the wrap of a word's generation.
@@ -61,6 +61,16 @@
 //! by hand, does not drift from the code unseen. A trace shows what is told, and only in the
 //! schedules that happened: a fault that tells nothing, or shows in a window of a few instructions,
 //! is for the other tools.
+//!
+//! # Memory orderings
+//!
+//! They are checked on the code itself, with loom (`wal-core/tests/loom_*.rs`): the ring
+//! with 2 or 3 small segments and up to 3 threads, the parker, and a whole log with 2 threads over a
+//! sink in memory. Every load returns in turn whatever the memory model allows, in every schedule
+//! with at most as many preemptions (1 to 3) as the test says; the bytes of the segments are watched,
+//! so that an access that is not ordered fails. Not covered: loads that are delayed past later stores
+//! of their thread, stores of two threads to one place in another order than the schedule's, and
+//! values older than a place's last 7.
 //!
 //! # Running it
 //!

@@ -8,13 +8,18 @@ use std::slice;
 
 use crate::format::record;
 use crate::sink::SegmentMemory;
+use crate::sync::Tracker;
 
 /// The memory of one segment of a ring.
-pub(crate) struct Buffer(SegmentMemory);
+pub(crate) struct Buffer {
+    memory: SegmentMemory,
+    tracker: Tracker,
+}
 
 impl Buffer {
-    pub(crate) const fn new(memory: SegmentMemory) -> Self {
-        Self(memory)
+    pub(crate) fn new(memory: SegmentMemory) -> Self {
+        let tracker = Tracker::new(memory.len());
+        Self { memory, tracker }
     }
 
     /// Gives access to a granted range.
@@ -25,9 +30,10 @@ impl Buffer {
     ///   (rule 1), and no other `Filler` exists for it;
     /// - `at` is a multiple of 8 and the range lies within the segment.
     pub(crate) unsafe fn filler(&self, at: usize, len: usize) -> Filler {
-        debug_assert!(at.is_multiple_of(record::ALIGN) && at + len <= self.0.len());
+        debug_assert!(at.is_multiple_of(record::ALIGN) && at + len <= self.memory.len());
         // SAFETY: `at` lies within the memory, by the caller's promise.
-        Filler { ptr: unsafe { self.0.as_ptr().add(at) }, len }
+        let ptr = unsafe { self.memory.as_ptr().add(at) };
+        Filler { ptr, len, tracker: self.tracker.from(at) }
     }
 
     /// The first `len` bytes of a complete segment, to be finished and written.
@@ -40,10 +46,11 @@ impl Buffer {
     /// - `len` is at most the segment's capacity.
     #[expect(clippy::mut_from_ref, reason = "exclusive by rule 4")]
     pub(crate) unsafe fn complete(&self, len: usize) -> &mut [u8] {
-        debug_assert!(len <= self.0.len());
+        debug_assert!(len <= self.memory.len());
+        self.tracker.write(0..len);
         // SAFETY: the memory is valid and initialised for its whole length (contract of
         // `SegmentMemory`), and nobody else accesses it, by the caller's promise.
-        unsafe { slice::from_raw_parts_mut(self.0.as_ptr(), len) }
+        unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), len) }
     }
 }
 
@@ -51,6 +58,8 @@ impl Buffer {
 pub(crate) struct Filler {
     ptr: *mut u8,
     len: usize,
+    /// Of this range.
+    tracker: Tracker,
 }
 
 // SAFETY: a filler is plain exclusive access to bytes (rule 1), which any one thread may use; what
@@ -102,6 +111,7 @@ impl Filler {
     /// If they do not fit the range.
     fn put(&mut self, to: usize, bytes: &[u8]) {
         assert!(to + bytes.len() <= self.len, "record outgrows its reservation");
+        self.tracker.write(to..to + bytes.len());
         // SAFETY: `to` lies within the range, checked in the line above.
         let to = unsafe { self.ptr.add(to) };
         // SAFETY: `bytes.len()` bytes from `to` lie within the range, as checked above; it is
@@ -125,9 +135,11 @@ impl Filler {
     ///
     /// If they do not fit the range.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
+        let ptr = self.payload_at(len);
+        self.tracker.read(record::HEADER_LEN..record::HEADER_LEN + len);
         // SAFETY: `len` bytes from there lie within the range, checked in `payload_at`, are
         // initialised, and are changed only through `&mut self`.
-        unsafe { slice::from_raw_parts(self.payload_at(len), len) }
+        unsafe { slice::from_raw_parts(ptr, len) }
     }
 
     /// The same bytes, to be written.
@@ -136,8 +148,10 @@ impl Filler {
     ///
     /// If they do not fit the range.
     pub(crate) fn payload_mut(&mut self, len: usize) -> &mut [u8] {
+        let ptr = self.payload_at(len);
+        self.tracker.write(record::HEADER_LEN..record::HEADER_LEN + len);
         // SAFETY: as in `payload`, and `&mut self` makes the access exclusive.
-        unsafe { slice::from_raw_parts_mut(self.payload_at(len), len) }
+        unsafe { slice::from_raw_parts_mut(ptr, len) }
     }
 
     fn payload_at(&self, len: usize) -> *mut u8 {

@@ -26,11 +26,24 @@
 //!
 //! | release | acquire | carries |
 //! | --- | --- | --- |
-//! | `tail` store (activate) | `tail` addition (reserve), load (seal) | rule 3's fields, and rule 4's hand-back of the memory |
+//! | `tail` store (activate) | `tail` addition (reserve, claim), load (seal, `next_lsn`) | rule 3's fields, and rule 4's hand-back of the memory |
 //! | `fill` addition (commit) | `fill` load (leader) | the writer's bytes |
-//! | `fill` addition (seal) | `fill` load (leader) | rule 2's fields |
+//! | `fill` addition (seal) | `fill` load (leader, `next_lsn`) | rule 2's fields |
+//! | `fill` store (recycle) | `fill` load (`next_lsn`) | the same, after the life has ended |
 //! | `gate` addition | `gate` addition | rule 2's fields, or the end of the leader's reads |
-//! | `current` maximum | `current` load | that the segment it names is open, or was |
+//! | `current` maximum | `current` load (reserve, claim, `next_lsn`) | that the segment it names is open, or was |
+//! | `base` store of a place | `base` load (`next_lsn`) | all that came before the life that it is of |
+//!
+//! Additions continue the releases of those before them, so the leader's one load pairs with every
+//! commit, and a reservation with the activation, however many others came in between.
+//!
+//! Weakening any one of them fails a test under a checker of memory orderings (`tests/loom_*.rs`;
+//! the list is `ORDERINGS` in `wal-model`).
+//!
+//! `next_lsn` reads a segment that may be recycled under its hands. Whatever it reads of a later
+//! life was stored after the segment had been recycled, and that came after `current` was raised
+//! past it: by the sealer before it lets the segment be complete, or by the leader, which frees
+//! segments in order. So if `current` still names the segment at the end, nothing was.
 //!
 //! A stale writer whose addition lands in a later life of the slot has reserved there like anyone
 //! else: it takes base, salt and sequence *after* its addition, so they are that life's. It raises

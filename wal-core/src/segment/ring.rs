@@ -8,7 +8,7 @@ use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
 use crate::format::frame;
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
-use crate::sync::{AtomicU8, AtomicU64, Ordering, fence, yield_now};
+use crate::sync::{AtomicU8, AtomicU64, Ordering, yield_now};
 
 /// Where records start in a segment: right behind the frame header.
 pub(crate) const START: u64 = frame::HEADER_LEN as u64;
@@ -54,8 +54,8 @@ impl AtomicPlace {
         }
     }
 
-    // Relaxed throughout: published and read under the orderings of `tail`, `gate` and `fill`, as
-    // the table in the parent module says.
+    // Relaxed: published and read under the orderings of `tail`, `gate` and `fill`, as the table in
+    // the parent module says; except for `next_lsn`.
     fn load(&self) -> Place {
         Place {
             base: Lsn::new(self.base.load(Ordering::Relaxed)),
@@ -66,10 +66,18 @@ impl AtomicPlace {
     }
 
     fn store(&self, place: Place) {
-        self.base.store(place.base.get(), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `base`.
+        self.base.store(place.base.get(), Ordering::Release);
         self.file.store(place.file, Ordering::Relaxed);
         self.file_base.store(place.file_base.get(), Ordering::Relaxed);
         self.file_capacity.store(place.file_capacity, Ordering::Relaxed);
+    }
+
+    /// The base for one who may find that of a later life, and who must then find all that came
+    /// before that life.
+    fn base(&self) -> Lsn {
+        // Acquire: pairs with the Release in `store`.
+        Lsn::new(self.base.load(Ordering::Acquire))
     }
 }
 
@@ -219,9 +227,9 @@ impl<P: Probe> Ring<P> {
         if slot + 1 == self.segments.len() { 0 } else { slot + 1 }
     }
 
-    /// Which segment is, or was last, active.
+    /// Which segment is, or was last, active: a number to compare, by which nothing is found.
     pub(crate) fn current(&self) -> u64 {
-        Current(self.current.load(Ordering::Acquire)).sequence()
+        Current(self.current.load(Ordering::Relaxed)).sequence()
     }
 
     /// Reserves `len` bytes, a multiple of 8 and at most the segment's room: one addition, unless
@@ -231,12 +239,15 @@ impl<P: Probe> Ring<P> {
     pub(crate) fn reserve(&self, len: u64, may_rotate: impl Fn() -> bool) -> (Claim, Duty) {
         let mut duty = Duty::NONE;
         loop {
+            // Acquire: pairs with the Release in `raise`, so that the tail is not found closed for
+            // being that of an earlier life.
             let current = Current(self.current.load(Ordering::Acquire));
             let segment = &self.segments[current.slot()];
             // Looked at first, so that nobody adds to a word known to be closed: that bounds how
             // far additions can push it (see `Tail::POSITION_BITS`). Relaxed: only a filter.
             if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(self.layout.segment) {
-                if self.current.load(Ordering::Acquire) != current.0 {
+                // Relaxed: a newer one is loaded anew.
+                if self.current.load(Ordering::Relaxed) != current.0 {
                     continue;
                 }
                 return (Claim::Full { sequence: current.sequence() }, duty);
@@ -282,9 +293,9 @@ impl<P: Probe> Ring<P> {
         let Grant { slot, sequence, lsn, len, .. } = grant;
         self.probe.event(Event::Commit { sequence, lsn, len });
         let fill = &self.segments[slot].fill;
-        // Release: pairs with the Acquire in `sealed`; carries the bytes just filled. Acquire: the
-        // last to leave hands over on behalf of all who left before.
-        match Fill(fill.fetch_add(len, Ordering::AcqRel)).commit(len) {
+        // Release: pairs with the Acquire in `sealed`; carries the bytes just filled, and those of
+        // all who left before, since additions continue each other's releases.
+        match Fill(fill.fetch_add(len, Ordering::Release)).commit(len) {
             Left::Others => Duty::NONE,
             Left::Last => self.hand_over(sequence),
         }
@@ -303,17 +314,17 @@ impl<P: Probe> Ring<P> {
         may_rotate: impl Fn() -> bool,
     ) -> (Result<Direct, u64>, Duty) {
         loop {
+            // Orderings as in `reserve`.
             let current = Current(self.current.load(Ordering::Acquire));
             let segment = &self.segments[current.slot()];
             let capacity = self.layout.segment;
             if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(capacity) {
-                if self.current.load(Ordering::Acquire) != current.0 {
+                if self.current.load(Ordering::Relaxed) != current.0 {
                     continue;
                 }
                 return (Err(current.sequence()), Duty::NONE);
             }
-            // More than any segment holds: crosses the end wherever the tail stands. Acquire: as
-            // in `reserve`.
+            // More than any segment holds: crosses the end wherever the tail stands.
             let before = Tail(segment.tail.fetch_add(capacity + 1, Ordering::Acquire));
             if let Reserved::Sealer(end) = before.reserve(capacity + 1, capacity) {
                 let (claimed, duty) = self.seal(current.slot(), end, direct, &may_rotate);
@@ -325,24 +336,25 @@ impl<P: Probe> Ring<P> {
     /// Seals the active segment, unless it is empty or its records all start at or behind `upto`.
     pub(crate) fn seal_active(&self, upto: Lsn, may_rotate: impl Fn() -> bool) -> Duty {
         loop {
-            let current = Current(self.current.load(Ordering::Acquire));
+            // Relaxed: whoever wants a record sealed has learned of it, and so of its segment.
+            let current = Current(self.current.load(Ordering::Relaxed));
             let segment = &self.segments[current.slot()];
             // Acquire: pairs with the Release store in `activate`.
             let word = segment.tail.load(Ordering::Acquire);
             let (start, capacity) = (START, self.layout.segment);
             match Tail(word).seal(current.sequence(), start, capacity) {
                 SealAttempt::Close { after, len } => {
-                    let base = segment.life.place.load().base;
-                    // The base belongs to the word only if the slot has lived on unchanged. The
-                    // fence orders the load of the base before that of the word.
-                    fence(Ordering::Acquire);
-                    if Tail(segment.tail.load(Ordering::Relaxed)).is_same_life(Tail(word))
-                        && base.advance(START) >= upto
-                    {
+                    // Of the word's life or a later one. All before a later one is sealed already,
+                    // so whoever wants no more than that needs nothing done, either.
+                    // Relaxed: an older one is ruled out by the load of the word.
+                    let base = Lsn::new(segment.life.place.base.load(Ordering::Relaxed));
+                    if base.advance(START) >= upto {
                         return Duty::NONE;
                     }
-                    // Acquire: as for the load. No release: closing publishes nothing. At most a
-                    // segment's worth of reservations can make this fail before it is full.
+                    // Acquire: as for the load, which has read the very same store unless the
+                    // generation has gone round since (no test gets there). No release: closing
+                    // publishes nothing. At most a segment's worth of reservations can make this
+                    // fail before it is full.
                     let closed = segment.tail.compare_exchange_weak(
                         word,
                         after.0,
@@ -355,7 +367,8 @@ impl<P: Probe> Ring<P> {
                 }
                 SealAttempt::Empty => return Duty::NONE,
                 SealAttempt::Stale => {
-                    if self.current.load(Ordering::Acquire) == current.0 {
+                    // Relaxed: as above.
+                    if self.current.load(Ordering::Relaxed) == current.0 {
                         return Duty::NONE;
                     }
                 }
@@ -389,8 +402,8 @@ impl<P: Probe> Ring<P> {
             duty.activated = self.arrive(sequence + 1, self.slot_after(slot));
         }
         let reserved = len - START;
-        // Release: pairs with the Acquire in `sealed`. Acquire: as in `commit`.
-        let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::AcqRel));
+        // Release: pairs with the Acquire in `sealed` and `next_lsn`.
+        let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));
         if fill.seal(reserved) == Left::Last {
             duty = duty.and(self.hand_over(sequence));
         }
@@ -423,7 +436,7 @@ impl<P: Probe> Ring<P> {
         segment.life.gate.store(Gate::SHUT.0, Ordering::Relaxed);
         segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
         self.probe.event(Event::Activate { sequence, base: place.base });
-        // Release: pairs with the Acquire of `reserve` and `seal_active`.
+        // Release: pairs with the Acquire of whoever reserves, seals or asks.
         segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);
         self.raise(sequence, slot);
     }
@@ -431,17 +444,19 @@ impl<P: Probe> Ring<P> {
     /// Makes `current` name at least this segment. A maximum, not a store: a writer that came by a
     /// stale path may already have filled this segment and activated the next.
     fn raise(&self, sequence: u64, slot: usize) {
-        // Release: pairs with the Acquire loads, so that who learns of the segment finds it open.
-        self.current.fetch_max(Current::new(sequence, slot).0, Ordering::AcqRel);
+        // Release: pairs with the Acquire in `reserve`, `claim_direct` and `next_lsn`, so that who
+        // learns of the segment finds it open.
+        self.current.fetch_max(Current::new(sequence, slot).0, Ordering::Release);
     }
 
     /// Segment `sequence` if it is sealed and every writer has left it; the leader asks in order.
     pub(crate) fn sealed(&self, sequence: u64) -> Option<Sealed> {
         let slot = (sequence % self.segments.len() as u64) as usize;
         let segment = &self.segments[slot];
-        // Acquire: pairs with the Release store in `activate`, so that `fill` is of this life. Not
-        // by `current`, which lags behind while an activator is between its last two steps.
-        if !Tail(segment.tail.load(Ordering::Acquire)).is_life(sequence) {
+        // Not by `current`, which lags behind while an activator is between its last two steps.
+        // Relaxed: this leader, or one it took over from, has freed the slot's earlier life, so
+        // behind the tail of this one `fill` cannot be that of another.
+        if !Tail(segment.tail.load(Ordering::Relaxed)).is_life(sequence) {
             return None;
         }
         // Acquire: pairs with the Release of every commit and of the seal.
@@ -469,8 +484,9 @@ impl<P: Probe> Ring<P> {
     /// Frees a segment that the leader is done with; returns whether that activated it anew.
     pub(crate) fn recycle(&self, sequence: u64, slot: usize) -> bool {
         self.probe.event(Event::Recycle { sequence });
-        // Relaxed: only the activator touches it next, behind the gate's AcqRel.
-        self.segments[slot].fill.store(Fill::QUEUED.0, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `next_lsn`, which may meet this in place of the seal.
+        // The activator comes behind the gate's AcqRel.
+        self.segments[slot].fill.store(Fill::QUEUED.0, Ordering::Release);
         self.arrive(sequence + self.segments.len() as u64, slot)
     }
 
@@ -478,22 +494,18 @@ impl<P: Probe> Ring<P> {
     /// Waits only while another thread is between closing a segment and saying where it ended.
     pub(crate) fn next_lsn(&self) -> Lsn {
         loop {
+            // Acquire, all five: what is loaded is of this segment's life or a later one. A later
+            // one stores it only after the segment was recycled, which is after `current` was
+            // raised past it: so that shows below.
             let current = Current(self.current.load(Ordering::Acquire));
             let segment = &self.segments[current.slot()];
-            // Acquire: pairs with the Release store in `activate`.
             let tail = Tail(segment.tail.load(Ordering::Acquire));
-            let base = segment.life.place.load().base;
-            // Acquire: pairs with the Release of the seal, which says where the segment ended.
+            let base = segment.life.place.base();
+            // The seal's or the recycling's Release: both say where the segment ended.
             let fill = Fill(segment.fill.load(Ordering::Acquire));
-            let next = segment.life.next.load().base;
-            // The fields belong to the word only if the slot has lived on unchanged. The fence
-            // orders their loads before that of the word.
-            fence(Ordering::Acquire);
-            let again = Tail(segment.tail.load(Ordering::Relaxed));
-            if !tail.is_life(current.sequence())
-                || !again.is_same_life(tail)
-                || self.current.load(Ordering::Acquire) != current.0
-            {
+            let next = segment.life.next.base();
+            // Relaxed: ordered by the five before it.
+            if self.current.load(Ordering::Relaxed) != current.0 {
                 continue;
             }
             if tail.is_open(self.layout.segment) {

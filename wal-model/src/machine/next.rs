@@ -20,9 +20,7 @@ pub enum NextLsn {
     Fill { seen: u64 },
     /// Its sealer has said what follows: load where the next starts.
     Follower { seen: u64 },
-    /// Load the tail again: the fields are of the life seen only if it has not changed.
-    TailAgain { seen: u64, next: u64 },
-    /// Load `current` again.
+    /// Load `current` again: if it has not changed, what was loaded is of the life seen.
     CurrentAgain { seen: u64, next: u64 },
     /// It came to nothing: begin again. Asleep until that may come to something else.
     Again { seen: u64 },
@@ -51,9 +49,7 @@ impl Machine {
             NextLsn::Current | NextLsn::Again { .. } => NextLsn::Tail { seen: state.current },
             NextLsn::Tail { seen } => {
                 let tail: Tail = segment(seen).tail;
-                if !tail.is_life(seen) {
-                    NextLsn::Again { seen }
-                } else if tail.is_open(self.layout.segment) {
+                if tail.is_open(self.layout.segment) {
                     NextLsn::Base { seen, position: tail.position() }
                 } else {
                     NextLsn::Fill { seen }
@@ -62,22 +58,17 @@ impl Machine {
             NextLsn::Base { seen, position } => {
                 let base = segment(seen).place.base.get();
                 let next = if position == START { base } else { base + position };
-                NextLsn::TailAgain { seen, next }
+                NextLsn::CurrentAgain { seen, next }
             }
             NextLsn::Fill { seen } if segment(seen).fill.is_sealed() => NextLsn::Follower { seen },
             NextLsn::Fill { seen } => NextLsn::Again { seen },
             NextLsn::Follower { seen } => {
-                NextLsn::TailAgain { seen, next: segment(seen).next.base.get() }
-            }
-            NextLsn::TailAgain { seen, next } if segment(seen).tail.is_life(seen) => {
-                NextLsn::CurrentAgain { seen, next }
+                NextLsn::CurrentAgain { seen, next: segment(seen).next.base.get() }
             }
             NextLsn::CurrentAgain { seen, next } if state.current == seen => {
                 return Looked::Is(next);
             }
-            NextLsn::TailAgain { seen, .. } | NextLsn::CurrentAgain { seen, .. } => {
-                NextLsn::Again { seen }
-            }
+            NextLsn::CurrentAgain { seen, .. } => NextLsn::Again { seen },
         })
     }
 }

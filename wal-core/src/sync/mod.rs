@@ -1,31 +1,22 @@
 //! The primitives of the concurrent core, in one place so that a model checker can replace them.
 
-pub(crate) use std::sync::{Arc, PoisonError, Weak};
+#[cfg_attr(wal_loom, path = "loom.rs")]
+#[cfg_attr(wal_shuttle, path = "shuttle.rs")]
+#[cfg_attr(not(any(wal_loom, wal_shuttle)), path = "native.rs")]
+mod primitive;
 
-#[cfg(not(wal_shuttle))]
-mod primitive {
-    pub(crate) use std::hint::spin_loop;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
-    pub(crate) use std::sync::{Mutex, MutexGuard};
-    pub(crate) use std::thread::{Thread, current, park, yield_now};
-    pub(crate) use std::thread_local;
-}
-
-/// A scheduler that tries interleavings, one at a time and sequentially consistent.
-#[cfg(wal_shuttle)]
-mod primitive {
-    pub(crate) use shuttle::hint::spin_loop;
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
-    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
-    pub(crate) use shuttle::thread::{Thread, current, park, yield_now};
-    pub(crate) use shuttle::thread_local;
-}
+use std::task::{Wake, Waker};
 
 pub(crate) use primitive::{
-    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, fence, spin_loop, yield_now,
+    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, Tracker, fence,
+    spin_loop, yield_now,
 };
 use primitive::{Thread, current, park, thread_local};
-use std::task::{Wake, Waker};
+pub(crate) use std::sync::{Arc, PoisonError, Weak};
+
+/// How often to look again before going to sleep. About a microsecond: as long as another thread
+/// takes to rotate. A model checker sees no more in many times than in one.
+pub(crate) const SPINS: u32 = if cfg!(any(wal_loom, wal_shuttle)) { 1 } else { 64 };
 
 /// Locks without regard to poisoning: every critical section of this crate leaves its data whole
 /// at each step, so a panic elsewhere in a holder's thread does no harm.
