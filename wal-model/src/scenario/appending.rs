@@ -205,7 +205,7 @@ pub fn stale_writers<St: Store>() {
     let happens = &["rotations", "recycled segments", "full rings"];
     Scenario {
         name: "stale_writers",
-        schedules: 4_000,
+        schedules: 8_000,
         happens,
         stalls: &[Mark::Attempt, Mark::Activate, Mark::Recycle],
         body,
