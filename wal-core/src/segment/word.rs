@@ -94,12 +94,6 @@ impl Tail {
         self.0 >> Self::POSITION_BITS == sequence & (u64::MAX >> Self::POSITION_BITS)
     }
 
-    /// Whether both words belong to one life of their slot.
-    #[must_use]
-    pub const fn is_same_life(self, other: Self) -> bool {
-        self.0 >> Self::POSITION_BITS == other.0 >> Self::POSITION_BITS
-    }
-
     /// Whether the segment accepts reservations.
     #[must_use]
     pub const fn is_open(self, capacity: u64) -> bool {
@@ -260,13 +254,6 @@ mod tests {
         assert_eq!(seal(Tail::open(3, 72), 3), SealAttempt::Close { after, len: 72 });
         // The generation keeps the low 16 bits of the sequence.
         assert!(Tail::open(3 + (1 << 16), 64).is_life(3));
-    }
-
-    #[test]
-    fn words_of_one_life_are_told_from_those_of_another() {
-        let word = Tail::open(3, 64);
-        assert!(word.is_same_life(Tail::closed(3, CAP)) && word.is_same_life(Tail::open(3, 72)));
-        assert!(!word.is_same_life(Tail::open(4, 64)) && !word.is_same_life(Tail::open(5, 64)));
     }
 
     #[test]

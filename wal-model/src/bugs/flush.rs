@@ -1,6 +1,6 @@
 //! Bugs of the sink's side: write, sync, publish, wake, recycle.
 
-use super::Layer::{Core, Machine, Reference, Spec};
+use super::Layer::{Core, Loom, Machine, Reference, Shuttle, Spec};
 use super::{Bug, Edit};
 use crate::machine::Bug as M;
 
@@ -22,7 +22,12 @@ pub(super) const BUGS: &[Bug] = &[
             find: "while self.in_flight.front().is_some_and(|flight| flight.done) {",
             replace: "while self.in_flight.iter().any(|flight| flight.done) {",
         }],
-        caught_by: &[Core("commit"), Machine(M::WatermarkOverGap), Spec("WatermarkOverGap")],
+        caught_by: &[
+            Core("commit"),
+            Machine(M::WatermarkOverGap),
+            Spec("WatermarkOverGap"),
+            Shuttle("writes_in_flight"),
+        ],
     },
     Bug {
         name: "durable-without-sync",
@@ -32,7 +37,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "shared.publish(written, shared.durable());",
             replace: "shared.publish(written, written);",
         }],
-        caught_by: &[Core("crash"), Reference, Spec("PublishBeforeSync")],
+        caught_by: &[Core("crash"), Reference, Spec("PublishBeforeSync"), Shuttle("writers")],
     },
     Bug {
         name: "sync-skipped",
@@ -52,7 +57,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "shared.sink.sync().map_err(Failure::Fatal)?;",
             replace: "shared.sink.sync().or_else(|_| shared.sink.sync()).map_err(Failure::Fatal)?;",
         }],
-        caught_by: &[Machine(M::PoisonForgotten), Spec("SyncRetried")],
+        caught_by: &[Machine(M::PoisonForgotten), Spec("SyncRetried"), Shuttle("failing_sync")],
     },
     Bug {
         name: "durable-overtakes",
@@ -123,6 +128,8 @@ pub(super) const BUGS: &[Bug] = &[
             Core("commit"),
             Machine(M::RecycledAtSubmission),
             Spec("RecycleBeforeWritten"),
+            Shuttle("writes_in_flight"),
+            Loom("loom_wait"),
         ],
     },
     Bug {
@@ -154,7 +161,12 @@ pub(super) const BUGS: &[Bug] = &[
         desk.news = true;",
             replace: "let _ = frame;",
         }],
-        caught_by: &[Core("failure"), Machine(M::GivenUpInSilence), Spec("AbandonForgotten")],
+        caught_by: &[
+            Core("failure"),
+            Machine(M::GivenUpInSilence),
+            Spec("AbandonForgotten"),
+            Shuttle("full_disk"),
+        ],
     },
     Bug {
         name: "hand-over-untold",
@@ -167,7 +179,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "if desk.pipeline.is_none() {
             } else if",
         }],
-        caught_by: &[Machine(M::HandOverUntold)],
+        caught_by: &[Machine(M::HandOverUntold), Shuttle("writers"), Loom("loom_wait")],
     },
     Bug {
         name: "news-ignored",
@@ -179,7 +191,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "if desk.news && desk.job_pending {
             return Err(pipeline);",
         }],
-        caught_by: &[Core("commit"), Spec("NewsIgnored")],
+        caught_by: &[Core("commit"), Spec("NewsIgnored"), Shuttle("writers")],
     },
     Bug {
         name: "no-successor",
@@ -192,7 +204,7 @@ pub(super) const BUGS: &[Bug] = &[
         self.appoint(next);",
             replace: "desk.pipeline = Some(pipeline);",
         }],
-        caught_by: &[Core("ring"), Spec("NoSuccessor")],
+        caught_by: &[Core("ring"), Spec("NoSuccessor"), Shuttle("writers")],
     },
     Bug {
         name: "activation-untold",
@@ -217,7 +229,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "self.ring.probe().event(Event::Poison);
         }",
         }],
-        caught_by: &[Core("failure")],
+        caught_by: &[Core("failure"), Shuttle("failing_write")],
     },
     Bug {
         name: "poison-forgotten",
@@ -256,7 +268,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "desk.refusal = Some(error.clone());
         let woken = Vec::from_iter(desk.waiters.take_thread());",
         }],
-        caught_by: &[],
+        caught_by: &[Shuttle("full_disk"), Machine(M::RefusalUntold)],
     },
     Bug {
         name: "dropped-job-untold",
@@ -267,6 +279,6 @@ pub(super) const BUGS: &[Bug] = &[
         let woken = desk.take_everybody();",
             replace: "let woken = Vec::new();",
         }],
-        caught_by: &[Core("commit")],
+        caught_by: &[Core("commit"), Shuttle("dropped_jobs")],
     },
 ];

@@ -7,8 +7,10 @@
 
 pub mod command;
 mod flush;
+mod orderings;
 mod ring;
 pub mod run;
+mod schedules;
 mod storage;
 pub mod tree;
 
@@ -95,8 +97,8 @@ impl fmt::Display for Layer {
     }
 }
 
-/// Every bug, in the order of a record's life.
+/// Every bug: those of the ring, of its memory orderings, of the flush, and of what is on disk.
 #[must_use]
 pub fn all() -> Vec<Bug> {
-    [ring::BUGS, flush::BUGS, storage::BUGS].concat()
+    [ring::BUGS, orderings::BUGS, flush::BUGS, schedules::BUGS, storage::BUGS].concat()
 }

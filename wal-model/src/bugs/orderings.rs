@@ -11,10 +11,9 @@ const SUBMIT: &str = "wal-core/src/flush/submit.rs";
 const DRIVE: &str = "wal-core/src/flush/drive.rs";
 const SHARED: &str = "wal-core/src/shared.rs";
 const SYNC: &str = "wal-core/src/sync/mod.rs";
-const WAIT: &str = "wal-core/src/flush/wait.rs";
 
 /// Bugs of memory order.
-pub const ORDERINGS: &[Bug] = &[
+pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "reserve-current-relaxed",
         what: "a writer learns of a segment with Relaxed",
@@ -296,124 +295,6 @@ pub const ORDERINGS: &[Bug] = &[
         caught_by: &[Layer::Loom("loom_handover")],
     },
     Bug {
-        name: "current-stored",
-        what: "`current` is stored instead of raised",
-        edits: &[Edit {
-            file: RING,
-            find: "self.current.fetch_max(Current::new(sequence, slot).0, Ordering::Release)",
-            replace: "self.current.store(Current::new(sequence, slot).0, Ordering::Release)",
-        }],
-        caught_by: &[Layer::Loom("loom_next_lsn")],
-    },
-    Bug {
-        name: "stale-writer-silent",
-        what: "a writer on a stale path does not raise `current`",
-        edits: &[Edit {
-            file: RING,
-            find: "self.raise(sequence, seen.slot());",
-            replace: "let _ = (sequence, seen);",
-        }],
-        caught_by: &[Layer::Loom("loom_next_lsn")],
-    },
-    Bug {
-        name: "place-after-tail",
-        what: "a place is stored after the tail is open",
-        edits: &[
-            Edit {
-                file: RING,
-                find: r"        segment.life.place.store(place);
-",
-                replace: "",
-            },
-            Edit {
-                file: RING,
-                find: r"        self.raise(sequence, slot);
-    }
-
-    /// Makes",
-                replace: r"        segment.life.place.store(place);
-        self.raise(sequence, slot);
-    }
-
-    /// Makes",
-            },
-        ],
-        caught_by: &[Layer::Loom("loom_reserve")],
-    },
-    Bug {
-        name: "fill-after-tail",
-        what: "the fill is reset after the tail is open",
-        edits: &[
-            Edit {
-                file: RING,
-                find: r"        segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
-",
-                replace: "",
-            },
-            Edit {
-                file: RING,
-                find: r"        self.raise(sequence, slot);
-    }
-
-    /// Makes",
-                replace: r"        segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
-        self.raise(sequence, slot);
-    }
-
-    /// Makes",
-            },
-        ],
-        caught_by: &[Layer::Loom("loom_reserve")],
-    },
-    Bug {
-        name: "base-before-addition",
-        what: "a writer takes its base before it adds",
-        edits: &[
-            Edit {
-                file: RING,
-                find: "            let before = Tail(segment.tail.fetch_add(len, Ordering::Acquire));",
-                replace: r"            let early = segment.life.place.base.load(Ordering::Relaxed);
-            let before = Tail(segment.tail.fetch_add(len, Ordering::Acquire));",
-            },
-            Edit {
-                file: RING,
-                find: "self.grant(segment, current, at, len)",
-                replace: "self.grant(segment, current, at, len, early)",
-            },
-            Edit {
-                file: RING,
-                find: "fn grant(&self, segment: &Segment, seen: Current, at: u64, len: u64)",
-                replace: "fn grant(&self, segment: &Segment, seen: Current, at: u64, len: u64, base: u64)",
-            },
-            Edit {
-                file: RING,
-                find: r"        let base = segment.life.place.base.load(Ordering::Relaxed);
-",
-                replace: "",
-            },
-        ],
-        caught_by: &[Layer::Loom("loom_reserve")],
-    },
-    Bug {
-        name: "bias-before-fields",
-        what: "a sealer adds the bias before it says where the segment ends",
-        edits: &[
-            Edit {
-                file: RING,
-                find: r"        // Relaxed: published by the gate's and the fill's additions below.
-",
-                replace: r"        let early = segment.fill.fetch_add(Fill::seal_bias(len - START), Ordering::Release);
-",
-            },
-            Edit {
-                file: RING,
-                find: "segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release)",
-                replace: "early",
-            },
-        ],
-        caught_by: &[Layer::Loom("loom_handover")],
-    },
-    Bug {
         name: "gate-before-next",
         what: "a sealer arrives at the gate before it says what follows",
         edits: &[
@@ -432,16 +313,6 @@ pub const ORDERINGS: &[Bug] = &[
 ",
             },
         ],
-        caught_by: &[Layer::Loom("loom_handover")],
-    },
-    Bug {
-        name: "handed-over-twice",
-        what: "a sealer hands over although writers are left",
-        edits: &[Edit {
-            file: RING,
-            find: "if fill.seal(reserved) == Left::Last {",
-            replace: "if fill.seal(reserved) == Left::Last || !fill.is_complete() {",
-        }],
         caught_by: &[Layer::Loom("loom_handover")],
     },
     Bug {
@@ -576,18 +447,6 @@ pub const ORDERINGS: &[Bug] = &[
             self.unpark.notified.store(false, Ordering::Relaxed);
             word
         }",
-        }],
-        caught_by: &[Layer::Loom("loom_wait")],
-    },
-    Bug {
-        name: "news-forgotten",
-        what: "a leader steps down although there is news",
-        edits: &[Edit {
-            file: WAIT,
-            find: r"        if desk.news {
-",
-            replace: r"        if false {
-",
         }],
         caught_by: &[Layer::Loom("loom_wait")],
     },

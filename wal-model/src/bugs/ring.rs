@@ -1,6 +1,6 @@
 //! Bugs of the caller's side: reserve, copy, commit, seal, activate.
 
-use super::Layer::{Core, Machine, Spec};
+use super::Layer::{Core, Loom, Machine, Shuttle, Spec};
 use super::{Bug, Edit};
 use crate::machine::Bug as M;
 
@@ -19,7 +19,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "} else if self.position() + len <= capacity {",
             replace: "} else if self.position() + len <= capacity + 8 {",
         }],
-        caught_by: &[Core("lib"), Machine(M::OnePastTheEnd), Spec("GrantPastEnd")],
+        caught_by: &[Core("lib"), Machine(M::OnePastTheEnd), Spec("GrantPastEnd"), Shuttle("recycling")],
     },
     Bug {
         name: "base-before-addition",
@@ -41,7 +41,7 @@ pub(super) const BUGS: &[Bug] = &[
                     return (claim, duty);",
             },
         ],
-        caught_by: &[Machine(M::BaseBeforeAddition), Spec("BaseReadFirst")],
+        caught_by: &[Machine(M::BaseBeforeAddition), Spec("BaseReadFirst"), Loom("loom_reserve")],
     },
     Bug {
         name: "commit-before-copy",
@@ -64,7 +64,7 @@ pub(super) const BUGS: &[Bug] = &[
         Ok(appended)",
             },
         ],
-        caught_by: &[Machine(M::CommitBeforeCopy)],
+        caught_by: &[Machine(M::CommitBeforeCopy), Loom("loom_handover")],
     },
     Bug {
         name: "void-not-committed",
@@ -74,7 +74,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "let _ = finish(self.wal, grant, filler, len, record::Kind::Void);",
             replace: "let _ = (grant, &mut filler);",
         }],
-        caught_by: &[Core("ring"), Machine(M::VoidNotCommitted)],
+        caught_by: &[Core("ring"), Machine(M::VoidNotCommitted), Shuttle("abandoned_reservations")],
     },
     Bug {
         name: "void-is-data",
@@ -130,7 +130,7 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[
             Edit {
                 file: RING,
-                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::AcqRel));",
+                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));",
                 replace: "segment.fill.swap(Fill::SEALED, Ordering::AcqRel);",
             },
             Edit {
@@ -139,11 +139,9 @@ pub(super) const BUGS: &[Bug] = &[
                 replace: "if reserved > 0 {",
             },
         ],
-        caught_by: &[
-            Core("ring"),
+        caught_by: &[Core("ring"),
             Machine(M::StragglersForgotten),
-            Spec("SealForgetsStragglers"),
-        ],
+            Spec("SealForgetsStragglers"), Shuttle("writers")],
     },
     Bug {
         name: "bias-first",
@@ -158,11 +156,11 @@ pub(super) const BUGS: &[Bug] = &[
             },
             Edit {
                 file: RING,
-                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::AcqRel));",
+                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));",
                 replace: "",
             },
         ],
-        caught_by: &[Machine(M::BiasFirst)],
+        caught_by: &[Machine(M::BiasFirst), Loom("loom_handover")],
     },
     Bug {
         name: "hand-over-twice",
@@ -172,7 +170,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if fill.seal(reserved) == Left::Last {",
             replace: "if fill.seal(reserved) == Left::Last || reserved > 0 {",
         }],
-        caught_by: &[Machine(M::HandOverTwice), Spec("HandOverTwice")],
+        caught_by: &[Machine(M::HandOverTwice), Spec("HandOverTwice"), Shuttle("writers"), Loom("loom_handover")],
     },
     Bug {
         name: "gate-skipped",
@@ -212,7 +210,7 @@ pub(super) const BUGS: &[Bug] = &[
         segment.life.place.store(place);",
             },
         ],
-        caught_by: &[Machine(M::PlaceAfterTail), Spec("BaseAfterActivation")],
+        caught_by: &[Machine(M::PlaceAfterTail), Spec("BaseAfterActivation"), Shuttle("stale_writers"), Loom("loom_reserve")],
     },
     Bug {
         name: "fill-after-tail",
@@ -231,17 +229,17 @@ pub(super) const BUGS: &[Bug] = &[
         segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);",
             },
         ],
-        caught_by: &[Machine(M::FillAfterTail)],
+        caught_by: &[Machine(M::FillAfterTail), Loom("loom_reserve")],
     },
     Bug {
         name: "current-stored",
         what: "`current` is stored, not raised, so that a slow activator takes it back",
         edits: &[Edit {
             file: RING,
-            find: "self.current.fetch_max(Current::new(sequence, slot).0, Ordering::AcqRel);",
+            find: "self.current.fetch_max(Current::new(sequence, slot).0, Ordering::Release);",
             replace: "self.current.store(Current::new(sequence, slot).0, Ordering::Release);",
         }],
-        caught_by: &[Machine(M::CurrentStored), Spec("CurrentStored")],
+        caught_by: &[Machine(M::CurrentStored), Spec("CurrentStored"), Loom("loom_next_lsn")],
     },
     Bug {
         name: "stale-grant",
@@ -251,6 +249,6 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if sequence != seen.sequence() {",
             replace: "if sequence < seen.sequence() {",
         }],
-        caught_by: &[Spec("StaleGrant")],
+        caught_by: &[Spec("StaleGrant"), Shuttle("stale_writers"), Loom("loom_next_lsn"), Machine(M::StaleGrant)],
     },
 ];

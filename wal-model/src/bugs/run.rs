@@ -86,8 +86,8 @@ impl Target {
             "lib" => vec!["-p".into(), package.into(), "--lib".into()],
             _ => vec!["-p".into(), package.into(), "--test".into(), target.into()],
         };
-        let with = |primitives: &str, target: &str| {
-            let mut args = plain("wal-model", target);
+        let with = |primitives: &str, package: &str, target: &str| {
+            let mut args = plain(package, target);
             let flags = format!("build.rustflags=['--cfg=wal_{primitives}']");
             args.extend(["--profile".into(), "models".into(), "--config".into(), flags]);
             args
@@ -104,10 +104,12 @@ impl Target {
             }
             Layer::Trace => Self { dir: "std", cargo: plain("wal-model", "trace"), filter: None },
             Layer::Shuttle(scenario) => {
-                let cargo = with("shuttle", "shuttle");
+                let cargo = with("shuttle", "wal-model", "shuttle");
                 Self { dir: "shuttle", cargo, filter: Some(scenario) }
             }
-            Layer::Loom(target) => Self { dir: "loom", cargo: with("loom", target), filter: None },
+            Layer::Loom(target) => {
+                Self { dir: "loom", cargo: with("loom", "wal-core", target), filter: None }
+            }
             Layer::Machine(_) | Layer::Spec(_) => return None,
         })
     }

@@ -53,11 +53,7 @@ impl Machine {
             }
             LeaderPc::SealBase { seen, word } => {
                 let base = state.segments[self.slot(seen)].place.base.get();
-                LeaderPc::SealAgain { seen, word, base }
-            }
-            LeaderPc::SealAgain { seen, word, base } => {
-                let again = state.segments[self.slot(seen)].tail;
-                if again.is_same_life(Tail(word)) && base + START >= goal {
+                if base + START >= goal {
                     LeaderPc::SubmitTail
                 } else {
                     LeaderPc::SealExchange { seen, word }

@@ -278,10 +278,8 @@ pub enum LeaderPc {
     SealCurrent,
     /// Load the tail.
     SealTail { seen: u64 },
-    /// Load the base.
+    /// Load the base, and decide.
     SealBase { seen: u64, word: u64 },
-    /// Load the tail again and decide.
-    SealAgain { seen: u64, word: u64, base: u64 },
     /// Exchange the tail.
     SealExchange { seen: u64, word: u64 },
     /// The tail was closed: load `current` again.
