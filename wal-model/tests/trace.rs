@@ -15,7 +15,7 @@ use wal_core::sink::{Listing, LogSource, SegmentMemory, SegmentSink, SinkError, 
 use wal_core::{Lsn, Options, Wal};
 use wal_io_std::{FileOptions, FileSink};
 use wal_model::machine::Machine;
-use wal_model::trace::{Recorder, Trace, replay};
+use wal_model::trace::{Entry, Recorder, Trace, replay};
 
 const ALIGN: u64 = 4096;
 const SEGMENT: u64 = 2 * ALIGN;
@@ -284,7 +284,10 @@ fn swap_events(trace: &mut Trace, index: usize) -> bool {
     let Some(later) = lane_after(trace, index) else { return false };
     let (one, other) = (trace.entries[index], trace.entries[later]);
     trace.entries.swap(index, later);
-    one.event != other.event && !matches!(one.event, Event::Wake { .. })
+    let round = |event| matches!(event, Event::Gather { .. });
+    one.event != other.event
+        && !(round(one.event) && round(other.event))
+        && !matches!(one.event, Event::Wake { .. })
 }
 
 fn raise_watermark(trace: &mut Trace, index: usize) -> bool {
@@ -329,12 +332,20 @@ fn recycle_early(trace: &mut Trace, index: usize) -> bool {
     true
 }
 
-/// Claims that a sync asked for less than its own record.
+/// Claims that a sync asked for less than the record that its own thread appended last.
 fn sync_short(trace: &mut Trace, index: usize) -> bool {
-    let Event::Wait { durable, .. } = &mut trace.entries[index].event else { return false };
-    let right = durable.get() > RECORD && durable.get() % 8 == 0;
-    *durable = Lsn::new(durable.get().saturating_sub(RECORD));
-    right
+    let Entry { thread, event: Event::Wait { durable, .. } } = trace.entries[index] else {
+        return false;
+    };
+    let own = trace.entries[..index].iter().rev().find_map(|entry| match entry.event {
+        Event::Reserve { lsn, .. } if entry.thread == thread => Some(lsn),
+        _ => None,
+    });
+    let Some(own) = own.filter(|&own| own < durable && durable.get() % 8 == 0) else {
+        return false;
+    };
+    trace.entries[index].event = Event::Wait { written: Lsn::ZERO, durable: own };
+    true
 }
 
 #[test]
@@ -348,16 +359,17 @@ fn runs_that_did_not_happen_are_refused() {
         ("recycled before written", recycle_early),
         ("synced short of a record", sync_short),
     ];
-    /// How many of each.
-    const EACH: usize = 5;
+    // How many of each; `WAL_TRACE_EDITS=1000` tries all there are.
+    let each = std::env::var("WAL_TRACE_EDITS").map_or(5, |count| count.parse().unwrap());
     let run = Run { calls: 60, ..QUIET };
     let (machine, trace) = (run.machine(), run.check("to be edited", mixed));
     for (name, edit) in EDITS {
         let begun = Instant::now();
         let (mut tried, mut near) = (0, 0);
-        for place in 0..trace.entries.len() {
-            let index = place * 101 % trace.entries.len();
-            if tried == EACH {
+        // Near its end, a trace has not shown yet what an event leads to.
+        let places = trace.entries.len() * 3 / 4;
+        for index in (0..101).flat_map(|from| (from..places).step_by(101)) {
+            if tried == each {
                 break;
             }
             let mut edited = trace.clone();
@@ -381,6 +393,6 @@ fn runs_that_did_not_happen_are_refused() {
             tried += 1;
         }
         println!("{name:<26} {tried:>3} refused, {near} within 40 events, {:.2?}", begun.elapsed());
-        assert_eq!(tried, EACH, "{name}: too little to edit");
+        assert!(tried >= each.min(5), "{name}: too little to edit");
     }
 }
