@@ -1,6 +1,6 @@
 //! Bugs of the sink's side: write, sync, publish, wake, recycle.
 
-use super::Layer::{Core, Loom, Machine, Reference, Shuttle, Spec};
+use super::Layer::{Core, Loom, Machine, Reference, Shuttle, Spec, Trace};
 use super::{Bug, Edit};
 use crate::machine::Bug as M;
 
@@ -37,7 +37,13 @@ pub(super) const BUGS: &[Bug] = &[
             find: "shared.publish(written, shared.durable());",
             replace: "shared.publish(written, written);",
         }],
-        caught_by: &[Core("crash"), Reference, Spec("PublishBeforeSync"), Shuttle("writers")],
+        caught_by: &[
+            Core("crash"),
+            Reference,
+            Spec("PublishBeforeSync"),
+            Shuttle("writers"),
+            Trace,
+        ],
     },
     Bug {
         name: "sync-skipped",
@@ -85,7 +91,7 @@ pub(super) const BUGS: &[Bug] = &[
                 replace: "",
             },
         ],
-        caught_by: &[Core("ring"), Machine(M::WatermarkFallsBack)],
+        caught_by: &[Core("ring"), Machine(M::WatermarkFallsBack), Trace],
     },
     Bug {
         name: "ack-when-written",
@@ -198,11 +204,11 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a leader that is done hands on to nobody",
         edits: &[Edit {
             file: WAIT,
-            find: "desk.pipeline = Some(pipeline);
+            find: "self.put_back(&mut desk, pipeline);
         let next = self.choose_next(&mut desk);
         drop(desk);
         self.appoint(next);",
-            replace: "desk.pipeline = Some(pipeline);",
+            replace: "self.put_back(&mut desk, pipeline);",
         }],
         caught_by: &[Core("ring"), Spec("NoSuccessor"), Shuttle("writers")],
     },

@@ -1,6 +1,6 @@
 //! Bugs of the caller's side: reserve, copy, commit, seal, activate.
 
-use super::Layer::{Core, Loom, Machine, Shuttle, Spec};
+use super::Layer::{Core, Loom, Machine, Shuttle, Spec, Trace};
 use super::{Bug, Edit};
 use crate::machine::Bug as M;
 
@@ -170,7 +170,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if fill.seal(reserved) == Left::Last {",
             replace: "if fill.seal(reserved) == Left::Last || reserved > 0 {",
         }],
-        caught_by: &[Machine(M::HandOverTwice), Spec("HandOverTwice"), Shuttle("writers"), Loom("loom_handover")],
+        caught_by: &[Machine(M::HandOverTwice), Spec("HandOverTwice"), Shuttle("writers"), Loom("loom_handover"), Trace],
     },
     Bug {
         name: "gate-skipped",
