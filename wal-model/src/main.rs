@@ -22,9 +22,12 @@ enum Command {
     Check {
         #[command(flatten)]
         shape: Shape,
-        /// The larger machines as well: minutes.
+        /// The larger machines as well: minutes each.
         #[arg(long)]
         large: bool,
+        /// Of the standard machines, only those whose names contain this.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Break the code on purpose, bug by bug, and see who notices.
     Bugs(bugs::Args),
@@ -82,14 +85,14 @@ impl Shape {
     }
 }
 
-fn check(shape: &Shape, large: bool) -> bool {
+fn check(shape: &Shape, large: bool, only: &str) -> bool {
     let machines = match shape.writers {
         Some(writers) => vec![("as given", shape.machine(writers))],
         None if large => suite::quick().into_iter().chain(suite::large()).collect(),
         None => suite::quick(),
     };
     let mut fine = true;
-    for (name, machine) in machines {
+    for (name, machine) in machines.into_iter().filter(|(name, _)| name.contains(only)) {
         let report = report::check(&machine);
         println!("{name:<40} {report}");
         // A machine of one's own need not meet everything.
@@ -118,8 +121,8 @@ fn explore(shape: &Shape, port: u16) -> ExitCode {
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Check { shape, large } => {
-            if check(&shape, large) {
+        Command::Check { shape, large, only } => {
+            if check(&shape, large, &only) {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

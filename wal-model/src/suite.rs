@@ -34,7 +34,7 @@ pub fn quick() -> Vec<Named> {
         ("2 writers x 2 segments", Machine::new(2, 2, &[Append, Append, Sync])),
         (
             "2 writers x 2 segments, no crash",
-            without_crashes(pair(&[Append, Append], &[Append, Append, Sync])),
+            without_crashes(pair(&[Append, Append], &[Append, Sync])),
         ),
         ("2 x 2, a void record", pair(&[Void], &[Append, Append, Sync])),
         ("2 x 2, a direct frame", pair(&[Direct], &[Append, Append, Sync])),

@@ -292,8 +292,14 @@ fn durable_is_prefix(_: &Machine, state: &State) -> bool {
         && reaches(state.durable, |safety| safety == Safety::Durable)
 }
 
+/// What somebody was told is durable is there, but for what was given up before it was written.
 fn acked_survives_crash(_: &Machine, state: &State) -> bool {
-    state.crashed.as_ref().is_none_or(|crashed| crashed.end >= state.ghost.acked)
+    let Some(crashed) = &state.crashed else { return true };
+    let Ghost { ranges, given_up, acked, .. } = &state.ghost;
+    ranges
+        .iter()
+        .filter(|range| range.0 < *acked && !given_up.contains(&range.0))
+        .all(|range| range.1 <= crashed.end)
 }
 
 /// What is recovered is what was reserved, in order and without a gap.

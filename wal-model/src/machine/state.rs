@@ -105,7 +105,7 @@ pub struct Writer {
     pub op: Option<Op>,
     /// Where it is.
     pub pc: Pc,
-    /// End of its last record.
+    /// End of its last record; 0 if it has none, or gave it up.
     pub last: u64,
     /// It handed a segment over and has not told yet.
     pub owes: bool,

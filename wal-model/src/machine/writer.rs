@@ -66,6 +66,8 @@ impl Machine {
         let (Pc::Turn(claim) | Pc::Settled(claim)) = state.writers[index].pc else { return };
         state.ghost.given_up.push(claim.base);
         state.ghost.given_up.sort_unstable();
+        // The call has appended nothing that its thread could ask for.
+        state.writers[index].last = 0;
         if !self.has(Bug::GivenUpInSilence) {
             state.abandoned.push(claim.sequence);
             state.abandoned.sort_unstable();
