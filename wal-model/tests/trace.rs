@@ -1,7 +1,7 @@
 //! What the log does with real threads and real files is what the model allows, and what it does
 //! not do, the model refuses.
 // These threads are real, and the log has to be, too.
-#![cfg(not(wal_shuttle))]
+#![cfg(not(any(wal_shuttle, wal_loom)))]
 #![allow(clippy::unwrap_used, reason = "a failed helper fails the test")]
 
 use std::cell::Cell;
