@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use wal_model::bugs::run::{Outcome, Run, Runner};
 use wal_model::bugs::{Layer, all, tree};
@@ -68,7 +69,7 @@ fn every_layer_that_is_named_exists() {
 /// one of the flush and one of the disk format do not.
 #[test]
 fn some_bugs_are_caught_for_real() {
-    let mut runner = Runner::new().unwrap();
+    let mut runner = Runner::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("bugs")).unwrap();
     let core = |layer| matches!(layer, Layer::Core("flow" | "lib"));
     let sound = runner.baseline(&[Layer::Core("flow"), Layer::Core("lib")]);
     for run in sound {

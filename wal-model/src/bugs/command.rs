@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::run::{Outcome, Run, Runner};
-use super::{Bug, KINDS, Layer};
+use super::{Bug, KINDS, Layer, tree};
 
 /// Which bugs, and who is asked.
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ impl Args {
             println!("{} bugs", bugs.len());
             return Ok(true);
         }
-        let mut runner = Runner::new()?;
+        let mut runner = Runner::new(tree::root().join("target").join("bugs"))?;
         let begun = Instant::now();
         if !self.no_baseline && !self.baseline(&mut runner, &bugs) {
             return Ok(false);

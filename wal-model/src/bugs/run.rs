@@ -62,7 +62,7 @@ pub struct Run {
     pub time: Duration,
 }
 
-/// Runs layers over a copy of the workspace in `target/bugs`.
+/// Runs layers over a copy of the workspace.
 #[derive(Debug)]
 pub struct Runner {
     tree: Tree,
@@ -116,13 +116,13 @@ impl Target {
 }
 
 impl Runner {
-    /// Copies the workspace. Blocks for I/O.
+    /// Copies the workspace into `work`, where everything is built, too. One runner at a time may
+    /// use a directory. Blocks for I/O.
     ///
     /// # Errors
     ///
     /// Any error of reading the workspace or of writing the copy.
-    pub fn new() -> io::Result<Self> {
-        let work = tree::root().join("target").join("bugs");
+    pub fn new(work: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(work.join("tree"))?;
         let tree = Tree::copy(work.join("tree"))?;
         Ok(Self { tree, work, patience: HashMap::new() })
