@@ -135,8 +135,8 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
 
     /// Puts the pipeline back.
     pub(super) fn put_back(&self, desk: &mut Desk, pipeline: Box<Pipeline>) {
-        self.ring.probe().event(Event::StepDown);
         desk.pipeline = Some(pipeline);
+        self.ring.probe().event(Event::StepDown);
     }
 
     /// Puts the pipeline back because nothing can be done just now, and registers `waiter` in the
