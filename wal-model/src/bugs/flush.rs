@@ -135,7 +135,6 @@ pub(super) const BUGS: &[Bug] = &[
             Machine(M::RecycledAtSubmission),
             Spec("RecycleBeforeWritten"),
             Shuttle("writes_in_flight"),
-            Loom("loom_wait"),
         ],
     },
     Bug {
@@ -185,7 +184,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "if desk.pipeline.is_none() {
             } else if",
         }],
-        caught_by: &[Machine(M::HandOverUntold), Shuttle("writers"), Loom("loom_wait")],
+        caught_by: &[Machine(M::HandOverUntold), Shuttle("writers")],
     },
     Bug {
         name: "news-ignored",
@@ -197,7 +196,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "if desk.news && desk.job_pending {
             return Err(pipeline);",
         }],
-        caught_by: &[Core("commit"), Spec("NewsIgnored"), Shuttle("writers")],
+        caught_by: &[Core("commit"), Spec("NewsIgnored"), Shuttle("writers"), Loom("loom_wait")],
     },
     Bug {
         name: "no-successor",

@@ -64,7 +64,7 @@ pub(super) const BUGS: &[Bug] = &[
         Ok(appended)",
             },
         ],
-        caught_by: &[Machine(M::CommitBeforeCopy), Loom("loom_handover")],
+        caught_by: &[Machine(M::CommitBeforeCopy), Loom("loom_wait")],
     },
     Bug {
         name: "void-not-committed",
