@@ -7,7 +7,7 @@ use std::task::{Wake, Waker};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
 use wal_core::testing::Store;
-use wal_core::{Durability, Error, Lsn, Options, Wal};
+use wal_core::{Appended, Durability, Error, Lsn, Options, Wal};
 
 use super::explore::Tally;
 use super::faulty::{Control, Faulty};
@@ -147,7 +147,13 @@ impl<St: Store> Log<St> {
     pub(super) fn append(&self, writer: u8, index: u8, len: usize) -> Result<Lsn, Error> {
         let payload = payload(writer, index, len);
         Mark::Attempt.set();
-        match self.wal.append(&payload) {
+        let appended = self.wal.append(&payload);
+        self.note(payload, appended)
+    }
+
+    /// Notes what has become of a record.
+    fn note(&self, payload: Vec<u8>, appended: Result<Appended, Error>) -> Result<Lsn, Error> {
+        match appended {
             Ok(appended) => {
                 self.journal.appended(appended.lsn, payload);
                 Ok(appended.lsn)
@@ -169,16 +175,7 @@ impl<St: Store> Log<St> {
             reservation[half..].copy_from_slice(&payload[half..]);
             reservation.commit()
         });
-        match appended {
-            Ok(appended) => {
-                self.journal.appended(appended.lsn, payload);
-                Ok(appended.lsn)
-            }
-            Err(error) => {
-                self.journal.failed(payload);
-                Err(error)
-            }
-        }
+        self.note(payload, appended)
     }
 
     /// Several records as one; returns the last one's position.
