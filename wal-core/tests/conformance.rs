@@ -7,6 +7,10 @@ mod plain {
     wal_core::sink_conformance!(wal_core::sink::mem::MemDisk);
 }
 
+mod simulated {
+    wal_core::sink_conformance!(wal_core::testing::sim::SimDisk);
+}
+
 mod in_flight {
     use super::{NOTHING, Odd};
 

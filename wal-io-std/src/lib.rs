@@ -8,6 +8,8 @@ mod aside;
 mod dir;
 mod options;
 mod prepare;
+#[cfg(feature = "testing")]
+mod simulated;
 mod sink;
 mod source;
 pub mod sys;
@@ -18,6 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wal_core::{Error, Options, RecoveryReport};
 
 pub use options::{FileOptions, Preparation};
+#[cfg(feature = "testing")]
+pub use simulated::SimLayer;
 pub use sink::FileSink;
 pub use source::DirSource;
 

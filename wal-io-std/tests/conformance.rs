@@ -1,4 +1,5 @@
-//! The sink contract over real files, made ahead of need by the helper thread and without it.
+//! The sink contract over real files, made ahead of need by the helper thread and without it, and
+//! over files of a simulated disk, which can lose its power.
 
 mod with_a_helper {
     use super::Directory;
@@ -12,13 +13,20 @@ mod without {
     wal_core::sink_conformance!(Directory<false>);
 }
 
+mod simulated {
+    use super::Simulated;
+
+    wal_core::sink_conformance!(Simulated);
+}
+
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use wal_core::Error;
 use wal_core::testing::Store;
-use wal_io_std::{FileOptions, FileSink, Preparation};
+use wal_core::testing::sim::{SimDisk, Survival};
+use wal_io_std::{FileOptions, FileSink, Preparation, SimLayer};
 
 /// A directory that goes with the value.
 struct Directory<const HELPER: bool>(TempDir);
@@ -49,6 +57,37 @@ impl<const HELPER: bool> Store for Directory<HELPER> {
     fn plant_foreign(&self) -> Option<PathBuf> {
         let path = self.0.path().join("notes.txt");
         fs::write(&path, "no log file").ok()?;
+        Some(path)
+    }
+}
+
+/// A disk whose power losses keep of what was not synced what a seed says.
+struct Simulated(SimDisk);
+
+impl Store for Simulated {
+    type Sink = FileSink<SimLayer>;
+
+    fn new() -> Self {
+        Self(SimDisk::new(1))
+    }
+
+    fn open(&self) -> Result<Self::Sink, Error> {
+        let layer = SimLayer(self.0.clone());
+        FileSink::with_layer(layer, Path::new("/log"), &FileOptions::default())
+    }
+
+    fn power_loss(&self) -> Option<Self> {
+        let seed = self.0.calls();
+        Some(Self(self.0.power_loss(Survival::Random(seed), seed)))
+    }
+
+    fn process_crash(&self) -> Option<Self> {
+        Some(Self(self.0.process_crash(self.0.calls())))
+    }
+
+    fn plant_foreign(&self) -> Option<PathBuf> {
+        let path = PathBuf::from("/log/notes.txt");
+        self.0.put_file(&path, b"no log file".to_vec());
         Some(path)
     }
 }

@@ -17,6 +17,7 @@
 //! that passed may fail after an update.
 
 pub mod conformance;
+pub mod sim;
 
 use std::path::PathBuf;
 
