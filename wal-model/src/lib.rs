@@ -81,6 +81,8 @@
 //! aside): choose a start, then steps; each shows the words, the threads and the disk after it.
 
 pub mod bugs;
+#[cfg(not(any(wal_loom, wal_shuttle)))]
+pub mod faults;
 pub mod machine;
 pub mod report;
 pub mod scenario;

@@ -1,0 +1,298 @@
+//! What recovery should say, worked out from what was written and what is left of it.
+//!
+//! This is a second, naive reading of `spec/FORMAT.md`: it walks the log as it would be had
+//! everything survived, which is sound, and compares bytes. No code of the log is used.
+
+use std::path::Path;
+
+use wal_core::Lsn;
+use wal_core::testing::sim::Image;
+
+use super::medium::DIR;
+
+const BLOCK: usize = 4096;
+const HEAD: usize = 64;
+
+/// A verdict, and the place it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deserved {
+    /// There is no log.
+    New,
+    /// The end is proved by a close mark.
+    Closed,
+    /// The log ends here, with nothing behind.
+    Clean(Lsn),
+    /// The log ends here, before what later writes overtook.
+    Torn(Lsn),
+    /// The log ends here, and nothing tells whether more was acknowledged.
+    Ambiguous(Lsn),
+    /// What was durable at this place is damaged.
+    Corrupt(Lsn),
+}
+
+/// The files of a log, in order of their numbers.
+type Files<'a> = Vec<(u64, &'a [u8])>;
+
+fn files(image: &Image) -> Files<'_> {
+    let logs = image.files(Path::new(DIR)).filter_map(|(path, bytes)| {
+        let number = path.file_name()?.to_str()?.strip_suffix(".wal")?.parse().ok()?;
+        Some((number, bytes))
+    });
+    logs.collect()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..at + 4].iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+/// A file of the log as written.
+struct File<'a> {
+    number: u64,
+    bytes: &'a [u8],
+    salt: u64,
+    base: u64,
+    align: u64,
+    recovered: bool,
+    prev_number: u64,
+    prev_salt: u64,
+    prev_end: u64,
+    durable: u64,
+}
+
+impl<'a> File<'a> {
+    fn read((number, bytes): (u64, &'a [u8])) -> Option<Self> {
+        let magic = [0x89, 0x57, 0x41, 0x4c, 0x0d, 0x0a, 0x1a, 0x0a];
+        (bytes.len() >= BLOCK && bytes[..8] == magic).then(|| Self {
+            number,
+            bytes,
+            salt: u64_at(bytes, 40),
+            base: u64_at(bytes, 48),
+            align: u64::from(u32_at(bytes, 64)),
+            recovered: u32_at(bytes, 12) & 1 == 1,
+            prev_number: u64_at(bytes, 72),
+            prev_salt: u64_at(bytes, 80),
+            prev_end: u64_at(bytes, 88),
+            durable: u64_at(bytes, 112),
+        })
+    }
+
+    fn offset(&self, lsn: u64) -> usize {
+        BLOCK + (lsn - self.base) as usize
+    }
+
+    /// The frame at `lsn`, read up to `until`.
+    fn frame(&self, lsn: u64, until: u64) -> Option<Frame> {
+        let at = self.offset(lsn);
+        let head = self.bytes.get(at..at + HEAD)?;
+        let is_frame = head[..4] == [0x57, 0x66, 0x52, 0x6d]
+            && u64_at(head, 8) == lsn
+            && u64_at(head, 40) == self.salt;
+        if !is_frame {
+            return None;
+        }
+        let (flags, len) = (u32_at(head, 4), u64_at(head, 16));
+        let end = (lsn + len).min(until);
+        let mut records = Vec::new();
+        let (mut at, mut first) = (lsn + HEAD as u64, None);
+        while flags == 0 && at < end {
+            let word = u32_at(self.bytes, self.offset(at));
+            let next = (at + 8 + u64::from(word & 0x3fff_ffff)).next_multiple_of(8);
+            let batch = *first.get_or_insert(at);
+            records.push((at, next, batch));
+            if word >> 30 != 1 {
+                first = None;
+            }
+            at = next;
+        }
+        let next = (lsn + len).next_multiple_of(self.align);
+        let durable = u64_at(head, 24);
+        Some(Frame { lsn, end, next, durable, close: flags == 3, records })
+    }
+}
+
+struct Frame {
+    lsn: u64,
+    end: u64,
+    /// Where the next frame starts.
+    next: u64,
+    durable: u64,
+    close: bool,
+    /// Start, end, and start of the batch.
+    records: Vec<(u64, u64, u64)>,
+}
+
+/// The files that hold the log, the newest naming the one before, and so on.
+fn chain<'a>(files: &Files<'a>) -> Vec<(File<'a>, Vec<Frame>)> {
+    let mut headed: Vec<File<'a>> = files.iter().copied().filter_map(File::read).collect();
+    let mut found: Vec<File<'a>> = Vec::new();
+    while let Some(file) = headed.pop() {
+        match found.last() {
+            Some(next) if (next.prev_number, next.prev_salt) != (file.number, file.salt) => {}
+            _ => found.push(file),
+        }
+    }
+    found.reverse();
+    let ends: Vec<Option<u64>> =
+        found.iter().skip(1).map(|next| Some(next.prev_end)).chain([None]).collect();
+    let with_frames = found.into_iter().zip(ends).map(|(file, end)| {
+        let until = end.unwrap_or(u64::MAX);
+        let mut frames = Vec::new();
+        let mut at = file.base;
+        while at < until {
+            let Some(frame) = file.frame(at, until) else { break };
+            at = frame.next;
+            frames.push(frame);
+        }
+        (file, frames)
+    });
+    with_frames.collect()
+}
+
+/// A log as written, next to what is left of it.
+struct Comparison<'a> {
+    left: Files<'a>,
+    /// What was there before anything undecided was written; zeros if nothing is known.
+    before: Option<Files<'a>>,
+}
+
+fn range<'a>(files: &Files<'a>, number: u64, from: usize, to: usize) -> Option<&'a [u8]> {
+    let (_, bytes) = files.iter().find(|(other, _)| *other == number)?;
+    bytes.get(from..to)
+}
+
+fn rest<'a>(files: &Files<'a>, number: u64, from: usize) -> Option<&'a [u8]> {
+    let (_, bytes) = files.iter().find(|(other, _)| *other == number)?;
+    bytes.get(from..)
+}
+
+impl Comparison<'_> {
+    fn is_left(&self, file: &File<'_>, from: usize, to: usize) -> bool {
+        range(&self.left, file.number, from, to) == file.bytes.get(from..to)
+    }
+
+    fn has_header(&self, file: &File<'_>) -> bool {
+        self.is_left(file, 0, BLOCK)
+    }
+
+    fn has_head(&self, file: &File<'_>, frame: &Frame) -> bool {
+        let at = file.offset(frame.lsn);
+        self.is_left(file, at, at + HEAD)
+    }
+
+    /// Whether anything shows that the file was begun. Behind a blank header block, what is there
+    /// may be of an earlier life.
+    fn is_begun(&self, file: &File<'_>) -> bool {
+        range(&self.left, file.number, 0, BLOCK)
+            .is_some_and(|block| block.iter().any(|&byte| byte != 0))
+    }
+
+    /// Whether any of what was written from there on is left.
+    fn is_marked(&self, file: &File<'_>, from: usize) -> bool {
+        let Some(now) = rest(&self.left, file.number, from) else { return false };
+        match &self.before {
+            Some(before) => rest(before, file.number, from) != Some(now),
+            None => now.iter().any(|&byte| byte != 0),
+        }
+    }
+}
+
+/// The first place that does not read well.
+struct Bad {
+    /// Index of the file.
+    file: usize,
+    /// Frames of that file before it.
+    frames: usize,
+    lsn: u64,
+    /// Where the log ends before it.
+    end: u64,
+    /// Offset of the first byte that was written in one go with what is bad.
+    from: usize,
+}
+
+fn first_bad(chain: &[(File<'_>, Vec<Frame>)], left: &Comparison<'_>) -> Result<(u64, bool), Bad> {
+    let mut end = chain.first().map_or(0, |(file, _)| match file.prev_number {
+        0 => file.base,
+        _ => file.prev_end,
+    });
+    let mut closed = false;
+    for (index, (file, frames)) in chain.iter().enumerate() {
+        if !left.has_header(file) {
+            return Err(Bad { file: index, frames: 0, lsn: file.base, end, from: 0 });
+        }
+        closed = false;
+        for (number, frame) in frames.iter().enumerate() {
+            // The header of a file goes out with its first frame.
+            let from = if number == 0 { 0 } else { file.offset(frame.lsn) };
+            let bad = |lsn: u64, end: u64, from: usize| {
+                Err(Bad { file: index, frames: number, lsn, end, from })
+            };
+            if !left.has_head(file, frame) {
+                return bad(frame.lsn, end, from);
+            }
+            for &(at, next, batch) in &frame.records {
+                if !left.is_left(file, file.offset(at), file.offset(next)) {
+                    let kept = if batch == frame.lsn + HEAD as u64 { end } else { batch };
+                    return bad(batch, kept, file.offset(frame.lsn));
+                }
+            }
+            (end, closed) = (frame.end, frame.close);
+        }
+    }
+    Ok((end, closed))
+}
+
+/// What recovery deserves to say of `left`, which is `truth` but for what did not survive. `before`
+/// is the same log without anything that was undecided, or `None` if what is damaged had been
+/// durable, in files that were zeros before.
+#[must_use]
+pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved {
+    let chain = chain(&files(truth));
+    let left = Comparison { left: files(left), before: before.map(files) };
+    if chain.is_empty() {
+        return Deserved::New;
+    }
+    let bad = match first_bad(&chain, &left) {
+        Ok((_, true)) => return Deserved::Closed,
+        Ok((end, false)) => return Deserved::Clean(Lsn::new(end)),
+        Err(bad) => bad,
+    };
+    let headless = !left.has_header(&chain[bad.file].0);
+    let (mut claim, mut behind) = (0, false);
+    for (index, (file, frames)) in chain.iter().enumerate().skip(bad.file) {
+        if index > bad.file && left.has_header(file) {
+            behind = true;
+            claim = claim.max(file.durable);
+            if file.recovered {
+                claim = claim.max(file.prev_end);
+            }
+        }
+        let skip = match index == bad.file && !headless {
+            true => bad.frames + 1,
+            false => 0,
+        };
+        for frame in frames.iter().skip(skip).filter(|frame| left.has_head(file, frame)) {
+            behind = true;
+            claim = claim.max(frame.durable);
+        }
+    }
+    let mut later = chain.iter().skip(bad.file + 1);
+    let here = &chain[bad.file].0;
+    let marked = if headless { left.is_begun(here) } else { left.is_marked(here, bad.from) };
+    let marked = marked || later.any(|(file, _)| left.is_begun(file));
+    let (lsn, end) = (Lsn::new(bad.lsn), Lsn::new(bad.end));
+    if claim > bad.lsn {
+        Deserved::Corrupt(lsn)
+    } else if behind {
+        Deserved::Torn(end)
+    } else if marked {
+        Deserved::Ambiguous(end)
+    } else if bad.file == 0 && headless {
+        Deserved::New
+    } else {
+        Deserved::Clean(end)
+    }
+}
