@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Store;
 use crate::error::Error;
@@ -348,23 +349,44 @@ pub fn reading_goes_on_while_writing<St: Store>() {
     let unit = unit(&sink);
     sink.create(1, BLOCKS * unit).unwrap();
     write(&sink, 1, 0, &[&bytes(1, unit)]).unwrap();
+    // Writing goes on until there were enough reads beside it, and reading until writing has ended.
+    let (reads, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                for _ in 0..100 {
+                let _ends_writing = OnDrop(|| {
+                    reads.fetch_add(200, Ordering::SeqCst);
+                });
+                while !over.load(Ordering::SeqCst) {
                     assert!(read(&sink, 1, 0, unit) == bytes(1, unit));
                     assert!(sequences(&sink).starts_with(&[1]));
+                    reads.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        for file in 2..5 {
+        let _ends_reading = OnDrop(|| over.store(true, Ordering::SeqCst));
+        for round in 2.. {
+            // Rotating at first, and then not: the store may be small.
+            let file = round.min(4);
             sink.create(file, BLOCKS * unit).unwrap();
             for block in 0..BLOCKS {
                 write(&sink, file, block * unit, &[&bytes(2, unit)]).unwrap();
             }
             sink.sync().unwrap();
+            if round > 3 && reads.load(Ordering::SeqCst) >= 200 {
+                break;
+            }
         }
     });
+}
+
+/// Runs at the end of a scope, whatever ends it.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// `list`: the log's files in ascending order, each at a place of its own, and what is none as
