@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wal_core::sink::{Listing, LogSource, SegmentSink, SinkError, Write};
+use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkError, Write};
 use wal_core::{Options, Wal};
 
 /// Completes every write inline and forgets it.
@@ -44,8 +44,8 @@ impl SegmentSink for NullSink {
         false
     }
 
-    fn create(&self, _: u64, _: u64) -> Result<(), SinkError> {
-        Ok(())
+    fn create(&self, _: u64, _: u64) -> Result<Created, SinkError> {
+        Ok(Created::Zeroed)
     }
 
     fn write(&self, _: &Write<'_>) -> Result<(), SinkError> {
@@ -65,6 +65,10 @@ impl SegmentSink for NullSink {
     }
 
     fn remove_unused(&self, _: u64) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn retire(&self, _: u64) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::recover::{self, Aside, RecoveryReport, Scan, ScanOptions};
 use crate::segment::place::{Layout, Place};
 use crate::segment::{Buffer, Ring};
 use crate::shared::{Parts, ReadFile, Shared};
-use crate::sink::{SegmentMemory, SegmentSink, SinkError, SinkOp, Write};
+use crate::sink::{Created, SegmentMemory, SegmentSink, SinkError, SinkOp, Write};
 use crate::sync::Arc;
 use crate::wal::Wal;
 
@@ -72,6 +72,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             file_capacity: layout.file,
         };
         let ring = Ring::new(buffers, layout, first, salt_seed, probe);
+        let created = sink.create(sequence, first.file_capacity)?;
         let header = FileHeader {
             log_id: scan.log_id.unwrap_or(log_id),
             sequence,
@@ -83,6 +84,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             prev: scan.last,
             durable: scan.end,
             recovered: scan.log_id.is_some(),
+            recycled: created == Created::Recycled,
         };
         start_file(&sink, &header)?;
         // Only now, when the new header says that they are no part of the log: a crash in between
@@ -150,9 +152,8 @@ fn start_sequence(scan: &Scan) -> u64 {
     sequence
 }
 
-/// Makes the new file and its header durable: from now on the old ones end where it says.
+/// Makes the new file's header durable: from now on the old ones end where it says.
 fn start_file<S: SegmentSink>(sink: &S, header: &FileHeader) -> Result<(), Error> {
-    sink.create(header.sequence, header.capacity)?;
     let block = header.encode();
     let parts = [IoSlice::new(&block[..])];
     sink.write(&Write { ticket: 0, file: header.sequence, offset: 0, parts: &parts })?;

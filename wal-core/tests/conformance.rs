@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wal_core::Error;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{
-    Completion, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
+    Submitted, Write,
 };
 use wal_core::testing::{Store, conformance};
 
@@ -210,7 +211,7 @@ impl<const WRONG: Wrong> SegmentSink for OddSink<WRONG> {
         Ok(memory)
     }
 
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         let there = self.inner.list()?.files.iter().any(|file| file.sequence == sequence);
         let prepared = self.prepared.load(Ordering::SeqCst);
         if WRONG == CREATES_ONCE && there || WRONG == CREATES_NO_PREPARED && prepared {
@@ -285,5 +286,9 @@ impl<const WRONG: Wrong> SegmentSink for OddSink<WRONG> {
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         if WRONG == REMOVES_NOTHING { Ok(()) } else { self.inner.remove_unused(sequence) }
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        self.inner.retire(sequence)
     }
 }

@@ -13,7 +13,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use wal_core::model::Parker;
 use wal_core::sink::mem::{MemDisk, MemSink};
-use wal_core::sink::{Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
+use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
 use wal_core::{Appended, Error, Lsn, Options, Wal};
 use weak::{Seen, explore};
 
@@ -51,7 +51,7 @@ impl LogSource for Sink {
 }
 
 impl SegmentSink for Sink {
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.inner.create(sequence, capacity)
     }
 
@@ -88,6 +88,10 @@ impl SegmentSink for Sink {
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         self.inner.remove_unused(sequence)
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        self.inner.retire(sequence)
     }
 }
 

@@ -154,6 +154,36 @@ fn c_zeros_old_bytes_or_no_room_are_a_clean_end() {
     }
 }
 
+/// Wherever an honest end lies among the bytes of earlier lives, in the middle of an old frame, in
+/// the last one of all, or behind frames of two lives, nothing of it is taken for a torn write.
+#[test]
+fn an_end_within_old_frames_is_clean() {
+    for align in [8, 512, ALIGN] {
+        let mut first = Writer::new(FILE, align);
+        for _ in 0..4 {
+            first.frame(&[Item::Record(&[0xee; 14_000])]);
+        }
+        for old in [0, 5_000, 20_000, 33_333] {
+            let mut second = Writer::new(FILE, align);
+            second.frame(&[Item::Record(b"of file 1")]);
+            second.roll();
+            second.disk.put_file(2, first.disk.file(1));
+            second.frame(&[Item::Record(&vec![0xdd; old]), Item::Record(b"behind it")]);
+            for new in (0..60_000).step_by(997) {
+                let mut w = Writer::new(FILE, align);
+                w.frame(&[Item::Record(b"of file 1")]);
+                w.roll();
+                w.disk.put_file(2, second.disk.file(2));
+                w.salted(7);
+                w.frame(&[Item::Record(&vec![1; new])]);
+                let (scan, records) = good(&w.disk);
+                assert_case(&scan, Case::Clean, Verdict::Clean);
+                assert_eq!((records.len(), scan.aside.len()), (2, 0));
+            }
+        }
+    }
+}
+
 #[test]
 fn d_island_behind_a_lost_frame_is_torn() {
     let (mut w, [_, second, third]) = three();
@@ -283,6 +313,18 @@ fn e_damaged_last_frame_is_ambiguous() {
     let two = w.frame(&[Item::Record(b"two")]);
     zero(&w.disk, 2, two.offset, HEADER_LEN as u64);
     assert_case(&good(&w.disk).0, Case::AmbiguousFrame, Verdict::Ambiguous);
+    // A file that was not recycled holds nothing but zeros and what this life wrote: whatever else
+    // lies there was written in its place.
+    let (w, [_, second, third]) = three();
+    forge_frame(&w.disk, &third, |header| header.salt ^= 1);
+    zero(&w.disk, 1, third.offset + HEADER_LEN as u64, 64);
+    let (scan, _) = good(&w.disk);
+    assert_case(&scan, Case::AmbiguousFrame, Verdict::Ambiguous);
+    assert_eq!(scan.end, second.header.end());
+    assert_eq!(scan.report.cut.unwrap().reason, Reason::FrameHeader(FrameFault::Salt));
+    // Of a recycled one nobody can tell.
+    forge_file(&w.disk, 1, |header| header.recycled = true);
+    assert_case(&good(&w.disk).0, Case::Clean, Verdict::Clean);
 }
 
 #[test]

@@ -31,7 +31,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) enum Name {
     /// A log file.
     Log(u64),
-    /// A log file in the making, or what is left of one.
+    /// A log file in the making or retired, or what is left of one.
     Temporary,
     /// The lock or the subdirectory of copies.
     Own,

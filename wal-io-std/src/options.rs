@@ -19,11 +19,12 @@ pub enum Preparation {
 pub struct FileOptions {
     pub(crate) create: bool,
     pub(crate) preparation: Preparation,
+    pub(crate) recycle: bool,
 }
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { create: true, preparation: Preparation::default() }
+        Self { create: true, preparation: Preparation::default(), recycle: true }
     }
 }
 
@@ -39,6 +40,17 @@ impl FileOptions {
     #[must_use]
     pub const fn preparation(mut self, preparation: Preparation) -> Self {
         self.preparation = preparation;
+        self
+    }
+
+    /// Whether files that the log has been truncated by are used again. Default true: up to two
+    /// are kept, which take their space for as long as the log is open, and the next file takes
+    /// one write and one sync to make, and no space. If false, each is removed at once and the
+    /// next file is written with zeros, so that what was truncated is not on the disk any more
+    /// than the file system leaves it there.
+    #[must_use]
+    pub const fn recycle(mut self, recycle: bool) -> Self {
+        self.recycle = recycle;
         self
     }
 }

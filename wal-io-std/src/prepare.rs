@@ -1,25 +1,31 @@
-//! Making log files, ahead of need where possible.
+//! Making log files, ahead of need where possible, and of old ones where there are any.
 //!
 //! A file is made under a temporary name: space reserved, every byte written and synced, then
 //! renamed, then the directory synced. So a file under its final name is whole, overwriting it
 //! allocates nothing, and a sync of such an overwrite has no metadata to write.
 //!
+//! A file that is retired gets its temporary name back, durably, and may wait there as a *spare*.
+//! To make a file of it, its header block is overwritten with zeros and synced, and it is renamed
+//! like a new one. Whatever a crash leaves is a file of the log under its old name, a leftover that
+//! the next open removes, or an unused file under its new name.
+//!
 //! # Who may touch what
 //!
 //! [`State::files`] says for each sequence number who has it. Whoever puts [`Stage::Making`] there
-//! owns that number's names on disk until replacing it; everybody else leaves them alone. No
-//! thread holds the mutex across I/O.
+//! owns that number's names on disk until replacing it; everybody else leaves them alone. A spare's
+//! name is owned by whoever takes it out of [`State::spares`]. No thread holds the mutex across
+//! I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
 use wal_core::SinkError;
 use wal_core::format::file_header::BLOCK_LEN;
-use wal_core::sink::SinkOp;
+use wal_core::sink::{Created, SinkOp};
 
 use crate::dir::{Dir, at};
 use crate::lock;
@@ -33,6 +39,9 @@ const PARTS: usize = 16;
 /// what another file has in flight, so this bounds what it can be held up by.
 const SLICE: u64 = 4 << 20;
 
+/// Retired files kept for reuse: one is in the making while another is needed.
+const SPARES: usize = 2;
+
 /// Makes log files.
 #[derive(Debug)]
 pub(crate) struct Maker<L: FileLayer> {
@@ -42,6 +51,10 @@ pub(crate) struct Maker<L: FileLayer> {
     changed: Condvar,
     /// The sink is going: the helper gives up.
     stop: AtomicBool,
+    /// Whether retired files are kept for reuse.
+    recycle: bool,
+    /// A file was retired, and nobody knows whether it stays so: no other one is.
+    in_doubt: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -49,7 +62,18 @@ struct State<F> {
     files: BTreeMap<u64, Stage<F>>,
     /// Files that were there, and were synced, when the log opened; no longer once touched.
     found: BTreeSet<u64>,
+    /// The capacity of each file that this maker has written in full, and that was not retired.
+    written: BTreeMap<u64, u64>,
+    /// Oldest first.
+    spares: VecDeque<Spare>,
     helper: Option<JoinHandle<()>>,
+}
+
+/// A retired file of this life, under its temporary name.
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    capacity: u64,
 }
 
 #[derive(Debug)]
@@ -67,17 +91,26 @@ enum Stage<F> {
 pub(crate) struct Made<F> {
     pub(crate) file: F,
     pub(crate) capacity: u64,
+    pub(crate) created: Created,
 }
 
 impl<L: FileLayer> Maker<L> {
     /// `found` are the log files present, synced along with the directory.
-    pub(crate) fn new(dir: Arc<Dir<L>>, found: BTreeSet<u64>) -> Self {
-        let state = State { files: BTreeMap::new(), found, helper: None };
+    pub(crate) fn new(dir: Arc<Dir<L>>, found: BTreeSet<u64>, recycle: bool) -> Self {
+        let state = State {
+            files: BTreeMap::new(),
+            found,
+            written: BTreeMap::new(),
+            spares: VecDeque::new(),
+            helper: None,
+        };
         Self {
             dir,
             state: Mutex::new(state),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
+            recycle,
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +175,50 @@ impl<L: FileLayer> Maker<L> {
         }
     }
 
-    /// Ends the helper: after this, nothing touches the directory any more.
+    /// Takes file `sequence` out of the log, durably, and keeps it for reuse if it can be. Called
+    /// by one thread at a time, at any time.
+    pub(crate) fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        let failed = self.dir.failed(SinkOp::Remove, sequence, None);
+        if self.in_doubt.load(Ordering::Relaxed) {
+            let message = "an older file may come back: it has to go first, after opening again";
+            return Err(failed(io::Error::other(message)));
+        }
+        let (path, spare) = (self.dir.file_path(sequence), self.dir.temporary_path(sequence));
+        let layer = &self.dir.layer;
+        // A handle of its own, opened before: a failure is told to each handle once, and another
+        // thread may be syncing the directory for a file that it makes.
+        let handle = uninterrupted(|| layer.open_dir(self.dir.path())).map_err(&failed)?;
+        uninterrupted(|| layer.rename(&path, &spare)).map_err(&failed)?;
+        if let Err(error) = uninterrupted(|| layer.sync_dir(&handle)) {
+            // Another sync of the same entry could succeed without having written it. Back under
+            // its name, the file is renamed anew by the next call.
+            let back = uninterrupted(|| layer.rename(&spare, &path));
+            self.in_doubt.store(back.is_err(), Ordering::Relaxed);
+            return Err(failed(error));
+        }
+        if let Some(surplus) = self.keep(sequence, spare) {
+            self.discard(&surplus);
+        }
+        Ok(())
+    }
+
+    /// Notes that file `sequence` was retired and lies at `path`; returns what is not kept.
+    fn keep(&self, sequence: u64, path: PathBuf) -> Option<PathBuf> {
+        let mut state = lock(&self.state);
+        state.found.remove(&sequence);
+        state.files.remove(&sequence);
+        match state.written.remove(&sequence) {
+            Some(capacity) if self.recycle => state.spares.push_back(Spare { path, capacity }),
+            _ => return Some(path),
+        }
+        if state.spares.len() > SPARES {
+            state.spares.pop_front().map(|spare| spare.path)
+        } else {
+            None
+        }
+    }
+
+    /// Ends the helper and removes the spares: after this, nothing touches the directory any more.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         let helper = lock(&self.state).helper.take();
@@ -150,6 +226,8 @@ impl<L: FileLayer> Maker<L> {
             // A panic of the helper was reported by its panic hook and did no harm.
             let _ = helper.join();
         }
+        let spares = std::mem::take(&mut lock(&self.state).spares);
+        spares.iter().for_each(|spare| self.discard(&spare.path));
     }
 
     /// Makes the file, or accepts one that is there unused. The caller has the claim.
@@ -169,11 +247,13 @@ impl<L: FileLayer> Maker<L> {
         {
             return Ok(there);
         }
-        let temporary = self.dir.temporary_path(sequence);
-        let made = self.fill(&temporary, capacity, stop).map_err(|error| {
-            self.discard(&temporary);
-            failed(&temporary)(error)
-        })?;
+        let (temporary, file, created) = match self.reuse(capacity) {
+            Some((spare, file)) => (spare, file, Created::Recycled),
+            None => {
+                let (temporary, file) = self.make_new(sequence, capacity, stop)?;
+                (temporary, file, Created::Zeroed)
+            }
+        };
         if let Err(error) = uninterrupted(|| self.dir.layer.rename(&temporary, &path)) {
             self.discard(&temporary);
             return Err(failed(&path)(error));
@@ -184,7 +264,25 @@ impl<L: FileLayer> Maker<L> {
             self.discard(&path);
             return Err(failed(self.dir.path())(error));
         }
-        Ok(Made { file: made, capacity })
+        lock(&self.state).written.insert(sequence, capacity);
+        Ok(Made { file, capacity, created })
+    }
+
+    /// A new file of zeros under its temporary name.
+    fn make_new(
+        &self,
+        sequence: u64,
+        capacity: u64,
+        stop: &AtomicBool,
+    ) -> Result<(PathBuf, L::File), SinkError> {
+        let path = self.dir.temporary_path(sequence);
+        match self.fill(&path, capacity, stop) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => {
+                self.discard(&path);
+                Err(at(SinkOp::Create, Some(sequence), &path, None)(error))
+            }
+        }
     }
 
     /// The file under its final name if it is there and unused; an error if it holds anything.
@@ -202,7 +300,36 @@ impl<L: FileLayer> Maker<L> {
             return Err(io::Error::new(ErrorKind::AlreadyExists, message));
         }
         let capacity = uninterrupted(|| layer.len(&file))?;
-        Ok(Some(Made { file, capacity }))
+        // It may have been recycled in the life that made it.
+        Ok(Some(Made { file, capacity, created: Created::Recycled }))
+    }
+
+    /// A retired file of this capacity, whose header block is zeros, durably.
+    fn reuse(&self, capacity: u64) -> Option<(PathBuf, L::File)> {
+        let spare = {
+            let mut state = lock(&self.state);
+            let fit = state.spares.iter().position(|spare| spare.capacity == capacity)?;
+            state.spares.remove(fit)?
+        };
+        let layer = &self.dir.layer;
+        let blank = || {
+            let file = uninterrupted(|| layer.open(&spare.path, Access::Update))?;
+            if uninterrupted(|| layer.len(&file))? != capacity {
+                return Err(io::Error::other("the file has another length"));
+            }
+            let block = &ZEROS[..capacity.min(BLOCK_LEN as u64) as usize];
+            write_all_at(layer, &file, &[IoSlice::new(block)], 0)?;
+            uninterrupted(|| layer.sync_data(&file))?;
+            Ok(file)
+        };
+        match blank() {
+            Ok(file) => Some((spare.path, file)),
+            // It held nothing that anybody needs: a new file does as well.
+            Err(_) => {
+                self.discard(&spare.path);
+                None
+            }
+        }
     }
 
     /// Writes `capacity` zeros to a new file at `path` and makes them durable.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use wal_core::sink::{Listing, LogSource, SegmentSink, SinkOp, Write};
+use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkOp, Write};
 use wal_core::{Error, SinkError};
 
 use crate::aside;
@@ -19,7 +19,7 @@ use crate::sys::{Access, FileLayer, Os, uninterrupted, write_all_at};
 /// Log files in a directory, through the page cache: `pwritev` and `fdatasync`.
 ///
 /// Holds the directory's lock until dropped. Dropping waits for the helper thread, which gives up
-/// what it is making within one write; it syncs nothing.
+/// what it is making within one write, and removes the files kept for reuse; it syncs nothing.
 ///
 /// After the first failed [`write`](SegmentSink::write) or [`sync`](SegmentSink::sync), every
 /// later one fails too: the kernel marks pages clean when writing them back fails, so a second
@@ -43,8 +43,8 @@ pub struct FileSink<L: FileLayer = Os> {
 #[derive(Debug)]
 struct Writer<F> {
     file: Arc<F>,
-    /// As asked of `create`; `None` for a file opened again.
-    capacity: Option<u64>,
+    /// The capacity asked of `create`, and its answer; `None` for a file opened again.
+    made: Option<(u64, Created)>,
     /// Whether anything was written, by this sink.
     written: bool,
     /// Whether a write completed that no sync has covered.
@@ -78,7 +78,7 @@ impl<L: FileLayer> FileSink<L> {
         let dir = Arc::new(dir);
         Ok(Self {
             source: DirSource::over(Arc::clone(&dir)),
-            maker: Arc::new(Maker::new(Arc::clone(&dir), found)),
+            maker: Arc::new(Maker::new(Arc::clone(&dir), found, options.recycle)),
             preparation: options.preparation,
             writers: Mutex::default(),
             syncing: Mutex::default(),
@@ -115,7 +115,7 @@ impl<L: FileLayer> FileSink<L> {
         }
         let file = Arc::new(self.dir.open_file(sequence, Access::Update)?);
         let again = Arc::clone(&file);
-        let writer = Writer { file, capacity: None, written: true, dirty: false };
+        let writer = Writer { file, made: None, written: true, dirty: false };
         writers.insert(sequence, writer);
         Ok(again)
     }
@@ -210,11 +210,13 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
     /// As the trait says. A file of that name that is unused, its first block all zeros, is
     /// accepted or made again; one that holds anything is refused
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)), never replaced.
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.check(SinkOp::Create, Some(sequence))?;
         if let Some(writer) = lock(&self.writers).get(&sequence) {
-            if writer.capacity == Some(capacity) {
-                return Ok(());
+            if let Some((as_asked, created)) = writer.made
+                && as_asked == capacity
+            {
+                return Ok(created);
             }
             if writer.written {
                 let source = io::Error::new(
@@ -229,10 +231,11 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
         // Again: a reader may have opened the file that was replaced.
         self.source.forget(sequence);
         let file = Arc::new(made.file);
-        let capacity = Some(made.capacity);
-        let writer = Writer { file, capacity, written: false, dirty: false };
+        let created = made.created;
+        let made = Some((made.capacity, created));
+        let writer = Writer { file, made, written: false, dirty: false };
         lock(&self.writers).insert(sequence, writer);
-        Ok(())
+        Ok(created)
     }
 
     fn prepare(&self, sequence: u64, capacity: u64) {
@@ -280,6 +283,14 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
         self.forget(sequence);
         self.maker.forget(sequence);
         removed.map_err(self.dir.failed(SinkOp::Remove, sequence, None))
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        self.check(SinkOp::Remove, Some(sequence))?;
+        let retired = self.maker.retire(sequence);
+        // Behind it, so that no reader opens the file under this number once more.
+        self.forget(sequence);
+        retired
     }
 }
 

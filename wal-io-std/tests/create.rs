@@ -96,7 +96,7 @@ fn reads_after_a_replacement_see_the_new_file() {
         let stop_at = if reader_opens_first { Call::Opened } else { Call::Rename };
         layer.inject(stop_at, &name(1), 0, 1, Fault::Gate(Arc::clone(&gate)));
         let old = || drop(read(&sink, 1, 0, 1));
-        let replace = || sink.create(1, 128 * KIB).unwrap();
+        let replace = || _ = sink.create(1, 128 * KIB).unwrap();
         thread::scope(|scope| {
             let late = if reader_opens_first {
                 let reader = scope.spawn(old);

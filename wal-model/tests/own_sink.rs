@@ -24,7 +24,8 @@ use wal_model::scenario::shuttle::{
 
 use wal_core::Error;
 use wal_core::sink::{
-    Completion, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Created, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Submitted,
+    Write,
 };
 use wal_core::testing::Store;
 
@@ -219,12 +220,15 @@ impl LogSource for Sink {
 }
 
 impl SegmentSink for Sink {
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         let mut files = lock(&self.shelf.0);
         let file = files.files.entry(sequence).or_default();
         file.written.resize(capacity as usize, 0);
         file.synced.resize(capacity as usize, 0);
-        Ok(())
+        // Nothing is recycled here, but a write to a file that never became part of the log may
+        // have left something.
+        let zeroed = file.written.iter().all(|&byte| byte == 0);
+        Ok(if zeroed { Created::Zeroed } else { Created::Recycled })
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
@@ -273,5 +277,10 @@ impl SegmentSink for Sink {
             Some(_) => Ok(()),
             None => Err(failure(SinkOp::Remove, sequence, ErrorKind::NotFound)),
         }
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        // The same here; a lock makes it safe to be called at any time.
+        self.remove_unused(sequence)
     }
 }

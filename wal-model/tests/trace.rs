@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use wal_core::probe::{Event, Probe};
 use wal_core::segment::place::Layout;
-use wal_core::sink::{Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Write};
+use wal_core::sink::{
+    Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Write,
+};
 use wal_core::{Lsn, Options, Wal};
 use wal_io_std::{FileOptions, FileSink};
 use wal_model::machine::Machine;
@@ -53,7 +55,7 @@ impl SegmentSink for Failing {
         self.files.memory(len)
     }
 
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.files.create(sequence, capacity)
     }
 
@@ -82,6 +84,10 @@ impl SegmentSink for Failing {
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         self.files.remove_unused(sequence)
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        self.files.retire(sequence)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::format::frame::Link;
 use crate::lsn::Lsn;
 use crate::segment::Sealed;
 use crate::segment::place::Place;
+use crate::sink::Created;
 
 /// What belongs to whoever leads.
 pub(crate) struct Pipeline {
@@ -80,7 +81,13 @@ impl Pipeline {
     }
 
     /// The header of the new file at `place`, which follows the present one.
-    pub(super) fn header_of(&self, place: Place, salt: u64, durable: Lsn) -> FileHeader {
+    pub(super) fn header_of(
+        &self,
+        place: Place,
+        salt: u64,
+        durable: Lsn,
+        created: Created,
+    ) -> FileHeader {
         FileHeader {
             log_id: self.file.log_id,
             sequence: place.file,
@@ -97,6 +104,7 @@ impl Pipeline {
             }),
             durable,
             recovered: false,
+            recycled: created == Created::Recycled,
         }
     }
 

@@ -187,10 +187,11 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         if place.file == self.pipeline().file.sequence {
             return Ok(None);
         }
-        shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
+        let created =
+            shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
         let durable = shared.durable();
         let pipeline = self.pipeline();
-        let header = pipeline.header_of(place, salt, durable);
+        let header = pipeline.header_of(place, salt, durable, created);
         let end = pipeline.end;
         pipeline.file = header;
         pipeline.prepare = true;

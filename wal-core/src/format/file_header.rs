@@ -11,6 +11,7 @@ pub const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"\x89WAL\r\n\x1a\n";
 const CRC_AT: usize = BLOCK_LEN - 4;
 const FLAG_RECOVERED: u32 = 1;
+const FLAG_RECYCLED: u32 = 2;
 
 /// What a file's header says of the file before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub struct FileHeader {
     pub durable: Lsn,
     /// Whether recovery wrote this header: then `prev.end` was durable when it did.
     pub recovered: bool,
+    /// Whether the file may hold leftovers of an earlier life of it wherever this one has written
+    /// nothing. If not, all of that is zeros.
+    pub recycled: bool,
 }
 
 /// Why bytes are not a file header.
@@ -88,7 +92,9 @@ impl FileHeader {
         let bytes = &mut block[..];
         put(bytes, 0, &MAGIC);
         put(bytes, 8, &VERSION.to_le_bytes());
-        put(bytes, 12, &(u32::from(self.recovered) * FLAG_RECOVERED).to_le_bytes());
+        let recycled = if self.recycled { FLAG_RECYCLED } else { 0 };
+        let flags = recycled | if self.recovered { FLAG_RECOVERED } else { 0 };
+        put(bytes, 12, &flags.to_le_bytes());
         put(bytes, 16, &self.log_id);
         put(bytes, 32, &self.sequence.to_le_bytes());
         put(bytes, 40, &self.salt.to_le_bytes());
@@ -135,6 +141,7 @@ pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
     log_id.copy_from_slice(&bytes[16..32]);
     let lsn_at = |at| Lsn::new(u64_at(bytes, at));
     let prev_sequence = u64_at(bytes, 72);
+    let flags = u32_at(bytes, 12);
     let header = FileHeader {
         log_id,
         sequence: u64_at(bytes, 32),
@@ -150,14 +157,15 @@ pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
             last_frame: Link { lsn: lsn_at(96), crc: u32_at(bytes, 104) },
         }),
         durable: lsn_at(112),
-        recovered: u32_at(bytes, 12) & FLAG_RECOVERED != 0,
+        recovered: flags & FLAG_RECOVERED != 0,
+        recycled: flags & FLAG_RECYCLED != 0,
     };
-    check(&header, u32_at(bytes, 12))?;
+    check(&header, flags)?;
     Ok(header)
 }
 
 fn check(header: &FileHeader, flags: u32) -> Result<(), Fault> {
-    if flags & !FLAG_RECOVERED != 0 {
+    if flags & !(FLAG_RECOVERED | FLAG_RECYCLED) != 0 {
         return Err(Fault::Field("flags"));
     }
     if header.sequence == 0 {
@@ -212,6 +220,7 @@ mod tests {
             }),
             durable: Lsn::new(8000),
             recovered: true,
+            recycled: false,
         }
     }
 
@@ -221,6 +230,8 @@ mod tests {
         assert_eq!(decode(&h.encode()[..]), Ok(h));
         let first = FileHeader { prev: None, recovered: false, ..h };
         assert_eq!(decode(&first.encode()[..]), Ok(first));
+        let again = FileHeader { recycled: true, ..h };
+        assert_eq!(decode(&again.encode()[..]), Ok(again));
         assert_eq!(h.offset_of(Lsn::new(8192 + 64)), 4096 + 64);
         assert_eq!(h.limit(), Lsn::new(8192 + (1 << 20) - 4096));
     }
@@ -249,7 +260,7 @@ mod tests {
         assert_eq!(decode(&header().encode()[..100]), Err(Fault::Short));
         assert_eq!(forge(0, b"x"), Err(Fault::Magic));
         assert_eq!(forge(8, &2u32.to_le_bytes()), Err(Fault::Version(2)));
-        assert_eq!(forge(12, &2u32.to_le_bytes()), Err(Fault::Field("flags")));
+        assert_eq!(forge(12, &4u32.to_le_bytes()), Err(Fault::Field("flags")));
         assert_eq!(forge(32, &0u64.to_le_bytes()), Err(Fault::Field("sequence")));
         assert_eq!(forge(48, &8200u64.to_le_bytes()), Err(Fault::Field("base")));
         assert_eq!(forge(56, &4095u64.to_le_bytes()), Err(Fault::Field("capacity")));

@@ -21,11 +21,6 @@ pub(super) struct Survey {
     pub(super) claim: Lsn,
     /// The first valid frame behind the place.
     pub(super) first: Option<Lsn>,
-    /// Whether the bytes at the place can be of an earlier life of the file: a frame of that life
-    /// starts there, or the next one names a predecessor that reached over it.
-    pub(super) stale: bool,
-    /// Whether any frame of an earlier life was seen.
-    pub(super) recycled: bool,
     /// Whether any byte from the place on is not zero.
     pub(super) nonzero: bool,
 }
@@ -37,24 +32,19 @@ pub(super) fn survey(
     at: Lsn,
     until: Lsn,
 ) -> Result<Survey, Error> {
-    let mut found =
-        Survey { claim: Lsn::ZERO, first: None, stale: false, recycled: false, nonzero: false };
+    let mut found = Survey { claim: Lsn::ZERO, first: None, nonzero: false };
     let align = u64::from(header.align);
     let start = header.base.advance((at.get() - header.base.get()) & !(align - 1));
     let (from, to) = (header.offset_of(start), header.offset_of(until.max(start)));
     found.nonzero = each_header(window, from, to, align, |offset, stray| {
         let place = header.base.advance(offset - BLOCK_LEN as u64);
-        if stray.salt == header.salt {
-            found.claim = found.claim.max(stray.durable);
-            let fits = stray.lsn == place && stray.len <= header.capacity - offset;
-            if fits && place > at && found.first.is_none() {
-                found.first = Some(place);
-            }
-        } else if !found.recycled {
-            found.recycled = true;
-            let reach = stray.prev.lsn.get().abs_diff(stray.lsn.get());
-            let linked = stray.prev.lsn < stray.lsn;
-            found.stale = place <= at || linked && place.get() - at.get() <= reach;
+        if stray.salt != header.salt {
+            return;
+        }
+        found.claim = found.claim.max(stray.durable);
+        let fits = stray.lsn == place && stray.len <= header.capacity - offset;
+        if fits && place > at && found.first.is_none() {
+            found.first = Some(place);
         }
     })?;
     Ok(found)

@@ -404,7 +404,7 @@ impl Walk<'_> {
     }
 
     /// Whether something that this life of the file wrote lies at `pos`, where no valid frame
-    /// header is; otherwise the bytes are zeros or of an earlier life.
+    /// header is; otherwise the bytes are zeros, or can be of an earlier life.
     fn is_ours(
         &mut self,
         header: &FileHeader,
@@ -412,16 +412,8 @@ impl Walk<'_> {
         reason: Reason,
         survey: &Survey,
     ) -> Result<bool, Error> {
-        let stale = match reason {
-            Reason::FrameHeader(Fault::Salt) => true,
-            Reason::FrameHeader(Fault::Magic) => {
-                let bytes = self.window.get(header.offset_of(pos), frame::HEADER_LEN as u64)?;
-                let zero = evidence::is_zero(bytes);
-                !survey.nonzero || survey.stale || zero && survey.recycled
-            }
-            _ => false,
-        };
-        if !stale {
+        let absent = matches!(reason, Reason::FrameHeader(Fault::Magic | Fault::Salt));
+        if !absent || survey.nonzero && !header.recycled {
             return Ok(true);
         }
         // A frame whose header alone was lost still has its records.

@@ -3,15 +3,22 @@
 //! A [`MemDisk`] keeps two images of every file: what was written, and what a sync has made
 //! durable. [`MemDisk::crash`] is a power loss that keeps the second only; [`MemDisk::snapshot`]
 //! is what a process crash leaves. Nothing survives the process itself.
+//!
+//! A [`MemSink`] recycles the files that the log retires as a sink of files does, so that tests in
+//! memory run over leftovers too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
-use crate::sink::{FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
+use crate::format::file_header::BLOCK_LEN;
+use crate::sink::{Created, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
+
+/// Retired files that are kept for reuse.
+const SPARES: usize = 2;
 
 /// Files in memory, shared by all clones.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +31,10 @@ struct State {
     files: BTreeMap<u64, File>,
     aside: Vec<Aside>,
     locked: bool,
+    /// The files that the sink which has the disk open has made, and what it said of them.
+    made: BTreeMap<u64, Created>,
+    /// Files of these that were retired, oldest first.
+    spares: VecDeque<File>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,6 +78,15 @@ impl File {
             self.durable[range.clone()].copy_from_slice(&self.written[range]);
         }
     }
+
+    /// Makes a retired file unused, durably: what it holds behind its header block stays.
+    fn reuse(mut self) -> Self {
+        self.sync();
+        let block = BLOCK_LEN.min(self.written.len());
+        self.written[..block].fill(0);
+        self.durable[..block].fill(0);
+        self
+    }
 }
 
 impl State {
@@ -74,6 +94,19 @@ impl State {
         self.files.get_mut(&sequence).ok_or_else(|| {
             failure(op, sequence, 0, io::Error::new(io::ErrorKind::NotFound, "no such file"))
         })
+    }
+
+    /// The sink is gone: none of its files is used again.
+    fn unlock(&mut self) {
+        self.locked = false;
+        self.made.clear();
+        self.spares.clear();
+    }
+
+    /// Takes a file away.
+    fn remove(&mut self, op: SinkOp, sequence: u64) -> Result<File, SinkError> {
+        self.file_mut(op, sequence)?;
+        Ok(self.files.remove(&sequence).unwrap_or_default())
     }
 }
 
@@ -122,7 +155,7 @@ impl MemDisk {
     #[must_use]
     pub fn crash(&self) -> Self {
         let mut state = self.state().clone();
-        state.locked = false;
+        state.unlock();
         for file in state.files.values_mut() {
             file.written.clone_from(&file.durable);
             file.dirty.clear();
@@ -136,7 +169,7 @@ impl MemDisk {
     #[must_use]
     pub fn snapshot(&self) -> Self {
         let mut state = self.state().clone();
-        state.locked = false;
+        state.unlock();
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -263,7 +296,7 @@ impl MemSink {
 
 impl Drop for MemSink {
     fn drop(&mut self) {
-        self.disk.state().locked = false;
+        self.disk.state().unlock();
     }
 }
 
@@ -278,16 +311,27 @@ impl LogSource for MemSink {
 }
 
 impl SegmentSink for MemSink {
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         let Ok(capacity) = usize::try_from(capacity) else {
             let source = io::Error::from(io::ErrorKind::StorageFull);
             return Err(failure(SinkOp::Create, sequence, 0, source));
         };
         let mut state = self.disk.state();
-        let file = state.files.entry(sequence).or_default();
+        let spare = state.spares.iter().position(|spare| spare.written.len() == capacity);
+        let created = if state.files.contains_key(&sequence) {
+            // Of this life, or left unused by an earlier one: then with who knows what in it.
+            state.made.get(&sequence).copied().unwrap_or(Created::Recycled)
+        } else {
+            let spare = spare.and_then(|spare| state.spares.remove(spare));
+            let created = if spare.is_some() { Created::Recycled } else { Created::Zeroed };
+            state.files.insert(sequence, spare.map(File::reuse).unwrap_or_default());
+            state.made.insert(sequence, created);
+            created
+        };
+        let file = state.file_mut(SinkOp::Create, sequence)?;
         file.set_len(capacity);
         file.sync();
-        Ok(())
+        Ok(created)
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
@@ -333,8 +377,8 @@ impl SegmentSink for MemSink {
 
     fn set_aside_file(&self, sequence: u64) -> Result<PathBuf, SinkError> {
         let mut state = self.disk.state();
-        let bytes = std::mem::take(&mut state.file_mut(SinkOp::SetAside, sequence)?.written);
-        state.files.remove(&sequence);
+        let bytes = state.remove(SinkOp::SetAside, sequence)?.written;
+        state.made.remove(&sequence);
         let path = PathBuf::from(format!("mem/{sequence:016}.wal.aside"));
         state.aside.push(Aside { sequence, offset: 0, bytes, path: path.clone() });
         Ok(path)
@@ -342,8 +386,20 @@ impl SegmentSink for MemSink {
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         let mut state = self.disk.state();
-        state.file_mut(SinkOp::Remove, sequence)?;
-        state.files.remove(&sequence);
+        state.remove(SinkOp::Remove, sequence)?;
+        state.made.remove(&sequence);
+        Ok(())
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        let mut state = self.disk.state();
+        let file = state.remove(SinkOp::Remove, sequence)?;
+        if state.made.remove(&sequence).is_some() {
+            state.spares.push_back(file);
+        }
+        if state.spares.len() > SPARES {
+            state.spares.pop_front();
+        }
         Ok(())
     }
 }
@@ -381,10 +437,49 @@ mod tests {
         let disk = MemDisk::new();
         disk.put_file(2, b"old".to_vec());
         let sink = MemSink::open(&disk).unwrap();
-        sink.create(1, 4).unwrap();
-        sink.create(2, 5).unwrap();
+        assert_eq!(sink.create(1, 4).unwrap(), Created::Zeroed);
+        assert_eq!(sink.create(2, 5).unwrap(), Created::Recycled);
         assert_eq!(disk.crash().file(1), [0; 4]);
         assert_eq!(disk.crash().file(2), b"old\0\0");
+    }
+
+    #[test]
+    fn retired_files_of_this_life_are_used_again_and_no_others() {
+        const LEN: usize = BLOCK_LEN + 4;
+        let disk = MemDisk::new();
+        disk.put_file(1, vec![7; LEN]);
+        let sink = MemSink::open(&disk).unwrap();
+        for file in [2, 3, 4] {
+            assert_eq!(sink.create(file, LEN as u64).unwrap(), Created::Zeroed);
+            sink.write(&Write {
+                ticket: 0,
+                file,
+                offset: 0,
+                parts: &[IoSlice::new(&[file as u8; LEN])],
+            })
+            .unwrap();
+        }
+        for file in [1, 2, 3, 4] {
+            sink.retire(file).unwrap();
+            assert!(sink.retire(file).is_err() && sink.read_at(file, 0, &mut [0]).is_err());
+        }
+        assert_eq!(disk.sequences(), [0; 0]);
+        // Another length does not fit; two are kept, of which the older goes first.
+        assert_eq!(sink.create(5, 2 * LEN as u64).unwrap(), Created::Zeroed);
+        for (file, byte) in [(6, 3), (7, 4)] {
+            assert_eq!(sink.create(file, LEN as u64).unwrap(), Created::Recycled);
+            assert_eq!(sink.create(file, LEN as u64).unwrap(), Created::Recycled, "again");
+            let expected = [[0; BLOCK_LEN].as_slice(), &[byte; 4]].concat();
+            assert_eq!(disk.file(file), expected);
+            assert_eq!(disk.crash().file(file), expected, "synced or not in its earlier life");
+        }
+        assert_eq!(sink.create(8, LEN as u64).unwrap(), Created::Zeroed);
+        // The next life uses none of them.
+        sink.retire(6).unwrap();
+        drop(sink);
+        let sink = MemSink::open(&disk).unwrap();
+        sink.retire(7).unwrap();
+        assert_eq!(sink.create(9, LEN as u64).unwrap(), Created::Zeroed);
     }
 
     #[test]

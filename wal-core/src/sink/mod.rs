@@ -7,8 +7,9 @@
 //!
 //! # Contract
 //!
-//! 1. **Serial driving.** Apart from [`SegmentSink::prepare`] and [`LogSource`], the core calls a
-//!    sink from one thread at a time (whoever leads the flush), never the same one for long.
+//! 1. **Serial driving.** Apart from [`SegmentSink::prepare`], [`SegmentSink::retire`] and
+//!    [`LogSource`], the core calls a sink from one thread at a time (whoever leads the flush),
+//!    never the same one for long.
 //! 2. **Submit and complete.** [`SegmentSink::submit`] either finishes the write before it returns
 //!    ([`Submitted::Done`]) or keeps it in flight ([`Submitted::Pending`]) until
 //!    [`SegmentSink::reap`] reports its ticket, in any order, exactly once.
@@ -20,7 +21,10 @@
 //! 5. **Errors surface once and stay.** A failed write or sync is reported, never retried and
 //!    never followed by a success for the same bytes. The core poisons the log.
 //! 6. **Room comes first.** [`SegmentSink::create`] makes the whole file writable, so that disk
-//!    full surfaces there and not in a write. It alone may be called again after an error.
+//!    full surfaces there and not in a write. It may be called again after an error.
+//! 7. **What is retired stays away.** When [`SegmentSink::retire`] returns `Ok`, no crash brings
+//!    the file back. Of the calls that change the disk, this and `create` alone are made again
+//!    after an error.
 
 pub mod mem;
 mod memory;
@@ -115,6 +119,16 @@ pub struct Completion {
     pub result: Result<(), SinkError>,
 }
 
+/// What a file that [`SegmentSink::create`] has made holds until something is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Zeros, all of it.
+    Zeroed,
+    /// Zeros in the header block ([`BLOCK_LEN`](crate::format::file_header::BLOCK_LEN)), and
+    /// behind it, perhaps, what an earlier life of the file has left.
+    Recycled,
+}
+
 /// A backend. See the [module documentation](self) for the contract.
 pub trait SegmentSink: LogSource + Send + Sync + 'static {
     /// Alignment in bytes, a power of two, that the sink needs of offsets, lengths and memory;
@@ -141,14 +155,18 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     }
 
     /// Makes file `sequence` exist with `capacity` readable, writable bytes whose directory entry
-    /// survives power loss. Bytes never written before read as zeros or as leftovers of an earlier
-    /// life. Returns at once if the file was prepared ahead of need. Blocks otherwise.
+    /// survives power loss, and says what they hold. Called again for a file that nothing was
+    /// written to, it says the same. Returns at once if the file was prepared ahead of need. Blocks
+    /// otherwise.
+    ///
+    /// To say [`Created::Zeroed`] of a file with leftovers makes recovery doubt an end that was
+    /// clean; the reverse makes it miss some of the torn writes of which nobody had been told.
     ///
     /// # Errors
     ///
     /// Disk full above all ([`SinkError::is_no_space`]). Nothing is lost by it: the core reports
     /// it and calls again when somebody waits again.
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError>;
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError>;
 
     /// Says that `create(sequence, capacity)` is likely to follow. Must not block; a sink that
     /// prepares files in the background starts now. Errors surface in `create`.
@@ -222,6 +240,25 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     ///
     /// If the removal fails; the log then does not open.
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError>;
+
+    /// Removes file `sequence`, whose records nobody needs any more. On return it is gone from the
+    /// listing, durably: no crash brings it back. Its number is not used again. Blocks.
+    ///
+    /// The sink may keep the file and use it for a later [`create`](Self::create) of the same
+    /// capacity, if it was made by this sink, whole, in this life. Before it has its new name, its
+    /// header block is zeros, durably; and in a crash it is at no time listed, but under its old
+    /// name until this returns, or under its new one.
+    ///
+    /// Called from any thread, at most once at a time, while the other calls go on; nothing is in
+    /// flight to this file, and every write to it has been synced. Readers may still be reading
+    /// it: they look afterwards whether it was retired, so that errors and other bytes do no harm.
+    ///
+    /// # Errors
+    ///
+    /// If the removal fails or may not be durable. The file is then still listed, or this call
+    /// fails from now on for every file: the log removes its files oldest first and none before the
+    /// one before it is gone for good.
+    fn retire(&self, sequence: u64) -> Result<(), SinkError>;
 }
 
 /// What a sink was doing when it failed.

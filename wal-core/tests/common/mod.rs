@@ -49,6 +49,7 @@ pub struct Writer {
     link: Link,
     prev: Option<Predecessor>,
     recovered: bool,
+    salts: u64,
 }
 
 impl Writer {
@@ -68,7 +69,13 @@ impl Writer {
             link: Link::NONE,
             prev: None,
             recovered: false,
+            salts: 0,
         }
+    }
+
+    /// Gives the files to come other salts than those of other writers.
+    pub fn salted(&mut self, salts: u64) {
+        self.salts = salts;
     }
 
     /// Goes on behind a log that recovery has read, as the next life of it does.
@@ -160,7 +167,7 @@ impl Writer {
             let file = FileHeader {
                 log_id: LOG_ID,
                 sequence: self.sequence,
-                salt: 0x5a17_0000_0000_0000 | (self.sequence * 0x0101_0101),
+                salt: 0x5a17_0000_0000_0000 | (self.sequence * 0x0101_0101) ^ (self.salts << 40),
                 base: self.next,
                 capacity: self.capacity.max(BLOCK_LEN as u64 + len),
                 align: self.align,
@@ -168,9 +175,10 @@ impl Writer {
                 prev: self.prev,
                 durable,
                 recovered: std::mem::take(&mut self.recovered),
+                recycled: self.disk.sequences().contains(&self.sequence),
             };
             let mut bytes = file.encode().to_vec();
-            if self.disk.sequences().contains(&file.sequence) {
+            if file.recycled {
                 // A recycled file: whatever lies behind the header block stays.
                 bytes.extend_from_slice(&self.disk.file(file.sequence)[BLOCK_LEN..]);
             }

@@ -11,7 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use wal_core::probe::{Event, Probe};
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{
-    Completion, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
+    Submitted, Write,
 };
 use wal_core::{Options, Wal};
 
@@ -55,6 +56,7 @@ struct Script {
     create: Rule,
     write: Rule,
     sync: Rule,
+    remove: Rule,
     /// Fail the operation with this number, counting all that change the disk from 0.
     fail_at: Option<u64>,
     operations: u64,
@@ -84,6 +86,7 @@ impl Control {
             create: Rule::Pass,
             write: Rule::Pass,
             sync: Rule::Pass,
+            remove: Rule::Pass,
             fail_at: None,
             operations: 0,
             creates: 0,
@@ -115,6 +118,10 @@ impl Control {
 
     pub fn on_sync(&self, rule: Rule) {
         self.change(|s| s.sync = rule);
+    }
+
+    pub fn on_remove(&self, rule: Rule) {
+        self.change(|s| s.remove = rule);
     }
 
     pub fn panic_on_sync(&self) {
@@ -179,6 +186,7 @@ impl Control {
                 SinkOp::Create => script.create,
                 SinkOp::Write => script.write,
                 SinkOp::Sync => script.sync,
+                SinkOp::Remove => script.remove,
                 _ => Rule::Pass,
             };
             match rule {
@@ -233,7 +241,7 @@ impl SegmentSink for ScriptSink {
         SegmentMemory::heap(lend, 8).map_err(|e| error(SinkOp::Memory, e.kind()))
     }
 
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.control.gate(SinkOp::Create)?;
         self.inner.create(sequence, capacity)
     }
@@ -291,6 +299,11 @@ impl SegmentSink for ScriptSink {
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         self.control.gate(SinkOp::Remove)?;
         self.inner.remove_unused(sequence)
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        self.control.gate(SinkOp::Remove)?;
+        self.inner.retire(sequence)
     }
 }
 

@@ -11,7 +11,8 @@ use super::log::panic_as_told;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use wal_core::sink::{
-    Completion, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
+    Submitted, Write,
 };
 
 /// What a run wants of its sink.
@@ -220,7 +221,7 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
         self.inner.memory(len)
     }
 
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.call(SinkOp::Create, || self.inner.create(sequence, capacity))
     }
 

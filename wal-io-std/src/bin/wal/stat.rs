@@ -106,6 +106,7 @@ fn bytes_on_disk(findings: &Findings) -> u64 {
 fn state(file: &File) -> String {
     match &file.header {
         Ok(header) if header.recovered => "started by a recovery".into(),
+        Ok(header) if header.recycled => "continues, in a recycled file".into(),
         Ok(header) if header.prev.is_none() => "started the log".into(),
         Ok(_) => "continues".into(),
         Err(Fault::Unused) => "prepared, not used yet".into(),
