@@ -64,7 +64,8 @@ pub enum Error {
         /// The failure.
         source: Arc<SinkError>,
     },
-    /// A sink operation failed without harm to the log (opening, reading, creating a file).
+    /// A sink operation failed without harm to the log (opening, reading, creating or removing a
+    /// file).
     #[error(transparent)]
     Sink(Arc<SinkError>),
     /// The log was closed.
@@ -103,7 +104,7 @@ pub enum Error {
     /// A position before the start of the log.
     #[error("LSN {lsn} is gone: the log starts at {first_available}")]
     Truncated {
-        /// The position asked for.
+        /// The position asked for, or that a reader had come to.
         lsn: Lsn,
         /// Where the log starts.
         first_available: Lsn,

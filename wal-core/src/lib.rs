@@ -35,6 +35,7 @@ pub mod sink;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod truncate;
 mod wal;
 
 pub use error::Error;

@@ -62,8 +62,11 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     durable: AtomicU64,
     written: AtomicU64,
     poison: OnceLock<Arc<SinkError>>,
-    /// Oldest first; the newest is written to.
+    /// Oldest first, never empty; the newest is written to.
     pub(crate) files: RwLock<Vec<ReadFile>>,
+    /// Every file with a lower number is gone for good. Held by whoever truncates, and by nobody
+    /// else.
+    pub(crate) gone_below: Mutex<u64>,
     /// What salvage skipped at open.
     pub(crate) holes: Vec<Range<Lsn>>,
     pub(crate) executor: Option<Arc<dyn Executor>>,
@@ -94,6 +97,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             durable: AtomicU64::new(parts.start.get()),
             written: AtomicU64::new(parts.start.get()),
             poison: OnceLock::new(),
+            gone_below: Mutex::new(parts.files.first().map_or(0, |file| file.header.sequence)),
             files: RwLock::new(parts.files),
             holes: parts.holes,
             executor: parts.executor,

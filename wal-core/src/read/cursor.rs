@@ -56,15 +56,13 @@ pub struct Cursor {
 
 impl Cursor {
     pub(super) fn new(log: Arc<dyn Follow>, from: Lsn) -> Result<Self, Error> {
-        let first_available = log.start();
-        if from < first_available {
-            return Err(Error::Truncated { lsn: from, first_available });
-        }
         let limit = log.limit();
-        let Some(file) = log.file_of(from) else {
+        let Some(file) = log.file_of(from)? else {
             return Err(Error::NotDurable { lsn: from, durable: limit });
         };
-        let at = file.header.base;
+        // Behind the file's end there is nothing to look for in it.
+        let over = file.end.is_some_and(|end| from >= end);
+        let at = if over { from } else { file.header.base };
         Ok(Self {
             log,
             file,
@@ -82,8 +80,9 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] at damage, [`Error::Sink`] if a read fails. Calling again tries the same
-    /// place again.
+    /// [`Error::Corrupt`] at damage, [`Error::Sink`] if a read fails; [`Error::Truncated`] if the
+    /// next record is gone because a [truncation](crate::Wal::truncate_before) has overtaken the
+    /// cursor. Calling again tries the same place again.
     #[expect(clippy::should_implement_trait, reason = "an `Iterator` cannot lend")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let (lsn, len) = loop {
@@ -113,13 +112,13 @@ impl Cursor {
                 self.at = end;
             }
             if self.file.end.is_none() {
-                // It may have got a successor since.
-                if let Some(file) = self.log.file_of(self.file.header.base) {
-                    self.file = file;
-                }
+                // It may have got a successor since, or be gone for that.
+                let now = self.log.file(self.file.header.sequence);
+                self.file.end = now.map_or(Some(self.at), |now| now.end);
             }
             if self.file.end.is_some_and(|end| self.at >= end) {
-                let Some(next) = self.log.file_after(self.file.header.sequence) else {
+                let past = self.at.max(self.from);
+                let Some(next) = self.log.file_after(self.file.header.sequence, past)? else {
                     return Ok(false);
                 };
                 self.at = next.header.base;
@@ -180,9 +179,8 @@ impl Cursor {
             let room = limit.distance_from(self.at).unwrap_or(0);
             let want = (len.max(ahead) as u64).min(room) as usize;
             self.window.resize(want, 0);
-            let offset = header.offset_of(self.at);
             self.window_at = self.at;
-            let read = self.log.source().read_at(header.sequence, offset, &mut self.window);
+            let read = self.log.read(&self.file, self.at, &mut self.window);
             self.window.truncate(*read.as_ref().unwrap_or(&0));
             read?;
         }

@@ -2,6 +2,9 @@
 //!
 //! Readers take no lock that a writer takes and read through the sink's [`LogSource`], so they do
 //! not slow appends. They see durable records only, check every one, and skip void ones.
+//!
+//! A file may be retired while it is read, and used again under another number. So what was read
+//! counts only if the file is still in the log's table of files afterwards: it is taken out before.
 
 mod cursor;
 mod log;
@@ -33,26 +36,53 @@ pub(crate) trait Follow: Send + Sync {
 }
 
 impl dyn Follow + '_ {
-    fn files<R: Default>(&self, f: impl Fn(&[ReadFile]) -> R) -> R {
-        let mut result = R::default();
-        self.with_files(&mut |files| result = f(files));
-        result
+    #[expect(clippy::expect_used, reason = "`with_files` runs what it is given")]
+    fn files<R>(&self, f: impl Fn(&[ReadFile]) -> R) -> R {
+        let mut result = None;
+        self.with_files(&mut |files| result = Some(f(files)));
+        result.expect("the files were looked at")
     }
 
-    /// The file that holds `lsn`, or the oldest if none is that old.
-    fn file_of(&self, lsn: Lsn) -> Option<ReadFile> {
+    /// The file that holds `lsn`, or the first behind it if nothing lies in between; `None` if there
+    /// is no file at all.
+    fn file_of(&self, lsn: Lsn) -> Result<Option<ReadFile>, Error> {
         self.files(|files| {
             let after = files.partition_point(|file| file.header.base <= lsn);
-            files.get(after.saturating_sub(1)).cloned()
+            match files.first() {
+                Some(first) if after == 0 && lsn < reach(first) => Err(truncated(lsn, first)),
+                _ => Ok(files.get(after.saturating_sub(1)).cloned()),
+            }
         })
     }
 
-    /// The file that follows `sequence`.
-    fn file_after(&self, sequence: u64) -> Option<ReadFile> {
+    /// File `sequence` as it is now, unless it is gone.
+    fn file(&self, sequence: u64) -> Option<ReadFile> {
+        self.files(|files| files.iter().find(|file| file.header.sequence == sequence).cloned())
+    }
+
+    /// The file that follows `sequence`, for who has read that one up to `at`.
+    fn file_after(&self, sequence: u64, at: Lsn) -> Result<Option<ReadFile>, Error> {
         self.files(|files| {
             let after = files.partition_point(|file| file.header.sequence <= sequence);
-            files.get(after).cloned()
+            let next = files.get(after);
+            match next {
+                // That one is gone: with what was not read of it, or with others that followed?
+                Some(next) if after == 0 && at < reach(next) => Err(truncated(at, next)),
+                next => Ok(next.cloned()),
+            }
         })
+    }
+
+    /// Reads what lies at `lsn` of `file`, as far as there is so much.
+    fn read(&self, file: &ReadFile, lsn: Lsn, buf: &mut [u8]) -> Result<usize, Error> {
+        let header = &file.header;
+        let read = self.source().read_at(header.sequence, header.offset_of(lsn), buf);
+        // Afterwards: what came before may be an error, or bytes of another file, because of it.
+        self.files(|files| match files.first() {
+            Some(first) if header.sequence < first.header.sequence => Err(truncated(lsn, first)),
+            _ => Ok(()),
+        })?;
+        Ok(read?)
     }
 
     /// Where the log starts.
@@ -84,6 +114,17 @@ impl<S: SegmentSink, P: Probe> Follow for Shared<S, P> {
     }
 }
 
+/// From where on a log that starts with `first` has everything: between the end of the file before
+/// and its own base nothing was ever written.
+fn reach(first: &ReadFile) -> Lsn {
+    first.header.prev.map_or(first.header.base, |prev| prev.end)
+}
+
+/// A position of a log that starts with `first`.
+fn truncated(lsn: Lsn, first: &ReadFile) -> Error {
+    Error::Truncated { lsn, first_available: first.header.base }
+}
+
 /// Reads the payload of the record at `lsn`.
 fn read_at(log: &Arc<dyn Follow>, lsn: Lsn) -> Result<Vec<u8>, Error> {
     let (start, durable) = (log.start(), log.limit());
@@ -105,14 +146,15 @@ fn read_at(log: &Arc<dyn Follow>, lsn: Lsn) -> Result<Vec<u8>, Error> {
 
 /// Reads the record at `lsn` directly; `None` if what lies there does not verify.
 fn try_read_at(log: &dyn Follow, lsn: Lsn) -> Result<Option<Vec<u8>>, Error> {
-    let Some(file) = log.file_of(lsn) else { return Ok(None) };
-    if file.end.is_some_and(|end| lsn >= end) || !lsn.get().is_multiple_of(record::ALIGN as u64) {
+    let Some(file) = log.file_of(lsn)? else { return Ok(None) };
+    let within = file.header.base <= lsn && file.end.is_none_or(|end| lsn < end);
+    if !within || !lsn.get().is_multiple_of(record::ALIGN as u64) {
         return Ok(None);
     }
-    let (header, offset) = (&file.header, file.header.offset_of(lsn));
+    let header = &file.header;
     // Most records are small: one read usually brings all of it.
     let mut bytes = vec![0; 4096];
-    let got = log.source().read_at(header.sequence, offset, &mut bytes)?;
+    let got = log.read(&file, lsn, &mut bytes)?;
     bytes.truncate(got);
     let Some(word) = record::peek(&bytes) else { return Ok(None) };
     let stored = record::stored_len(word.len());
@@ -122,7 +164,7 @@ fn try_read_at(log: &dyn Follow, lsn: Lsn) -> Result<Option<Vec<u8>>, Error> {
     }
     if stored > got {
         bytes.resize(stored, 0);
-        let more = log.source().read_at(header.sequence, offset + got as u64, &mut bytes[got..])?;
+        let more = log.read(&file, lsn.advance(got as u64), &mut bytes[got..])?;
         bytes.truncate(got + more);
     }
     match record::decode(&bytes, lsn, header.salt, header.max_record_len as usize) {
@@ -137,7 +179,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] before the start of the log; [`Error::NotDurable`] at or past the
+    /// [`Error::Truncated`] before the start of the log, also if a truncation moves the start while
+    /// this reads; [`Error::NotDurable`] at or past the
     /// durable watermark; [`Error::NotARecord`] if no record (or a void one) starts there;
     /// [`Error::Corrupt`] if the record is damaged; [`Error::Sink`] if reading fails.
     pub fn read_at(&self, lsn: Lsn) -> Result<Vec<u8>, Error> {
@@ -150,7 +193,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// # Errors
     ///
     /// [`Error::Truncated`] if `lsn` lies before the start of the log. The iterator itself yields
-    /// an error at damage or a failed read, and nothing after it.
+    /// an error at damage, a failed read, or where a truncation has overtaken it, and nothing after
+    /// it.
     pub fn iter_from(&self, lsn: Lsn) -> Result<Records, Error> {
         self.cursor_from(lsn).map(Records::new)
     }

@@ -57,6 +57,7 @@ struct Script {
     write: Rule,
     sync: Rule,
     remove: Rule,
+    list: Rule,
     /// Fail the operation with this number, counting all that change the disk from 0.
     fail_at: Option<u64>,
     operations: u64,
@@ -87,6 +88,7 @@ impl Control {
             write: Rule::Pass,
             sync: Rule::Pass,
             remove: Rule::Pass,
+            list: Rule::Pass,
             fail_at: None,
             operations: 0,
             creates: 0,
@@ -122,6 +124,10 @@ impl Control {
 
     pub fn on_remove(&self, rule: Rule) {
         self.change(|s| s.remove = rule);
+    }
+
+    pub fn on_list(&self, rule: Rule) {
+        self.change(|s| s.list = rule);
     }
 
     pub fn panic_on_sync(&self) {
@@ -227,6 +233,9 @@ impl ScriptSink {
 
 impl LogSource for ScriptSink {
     fn list(&self) -> Result<Listing, SinkError> {
+        if let Rule::Fail(kind) = self.control.0.0.lock().unwrap().list {
+            return Err(error(SinkOp::List, kind));
+        }
         self.inner.list()
     }
 

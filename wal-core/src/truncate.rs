@@ -1,0 +1,83 @@
+//! Truncation: the oldest files go when nobody needs what they hold.
+//!
+//! Readers are told first, by the table of files; then the sink removes the files, oldest first. So
+//! whoever reads looks into the table once more when it has read (`read/mod.rs`): if the file is
+//! still there, its removal had not begun, and the bytes are its own.
+
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::probe::Probe;
+use crate::shared::{ReadFile, Shared};
+use crate::sink::SegmentSink;
+use crate::sync::{Arc, PoisonError, lock};
+use crate::wal::Wal;
+
+/// Truncation.
+impl<S: SegmentSink, P: Probe> Wal<S, P> {
+    /// Frees the oldest log files, those that hold nothing at or behind `lsn`, and returns where the
+    /// log starts now. Call it when everything before `lsn` is safe elsewhere, as after a
+    /// checkpoint.
+    ///
+    /// Only whole files go, never the newest, and none that is not durable together with what
+    /// follows it; so any `lsn` will do, also one that is not reached yet. Calling it when there is
+    /// nothing to free costs no I/O.
+    ///
+    /// On return the files are gone for good. Should the machine fail before, some of the oldest
+    /// are gone and the others are part of the log again, until the next call.
+    ///
+    /// A reader that still needs what they held gets [`Error::Truncated`]. One that has read as far
+    /// as `lsn` does not, wherever the log starts now.
+    ///
+    /// Appends, waits and readers go on meanwhile. Blocks for I/O, one step of it for each file, and
+    /// while another call of this is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sink`] if a file cannot be removed: nothing is lost, readers find the log to start
+    /// at the new position all the same, and the next call tries again. [`Error::Closed`] and
+    /// [`Error::Poisoned`]: nothing is removed from a log that takes no more records, so that what
+    /// is there stays as it is until it is opened again.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Lsn, Error> {
+        let shared = &self.shared;
+        let mut gone_below = lock(&shared.gone_below);
+        shared.check_open()?;
+        let (first, start) = shared.let_go(lsn);
+        if first > *gone_below {
+            // By the listing: it has those as well that failed to go, and those that are not in
+            // the table because nothing in them could be read.
+            let listing = shared.sink.list().map_err(Arc::new).map_err(Error::Sink)?;
+            for file in listing.files.iter().filter(|file| file.sequence < first) {
+                shared.sink.retire(file.sequence).map_err(Arc::new).map_err(Error::Sink)?;
+            }
+            *gone_below = first;
+        }
+        Ok(start)
+    }
+}
+
+impl<S: SegmentSink, P: Probe> Shared<S, P> {
+    /// Takes what holds nothing at or behind `lsn` out of the table of files. Returns the number
+    /// and the base of the oldest file left.
+    fn let_go(&self, lsn: Lsn) -> (u64, Lsn) {
+        let durable = self.durable();
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let stays = |pair: &[ReadFile]| !self.is_over(&pair[0], &pair[1], lsn, durable);
+        let newest = files.len() - 1;
+        let kept = files.windows(2).position(stays).unwrap_or(newest);
+        files.drain(..kept);
+        (files[0].header.sequence, files[0].header.base)
+    }
+
+    /// Whether `file`, which `next` follows, can go.
+    fn is_over(&self, file: &ReadFile, next: &ReadFile, lsn: Lsn, durable: Lsn) -> bool {
+        // The header of `next` went out with its first frame, or was synced by opening. Without it
+        // nothing would say that the log goes on there.
+        let header_is_durable = next.header.base < durable || next.header.recovered;
+        file.end.is_some_and(|end| {
+            // What a salvage could not read goes when the position is behind it, not before.
+            let between = end..next.header.base;
+            let holes = self.holes.iter().filter(|hole| between.contains(&hole.start));
+            header_is_durable && holes.map(|hole| hole.end).fold(end, Lsn::max) <= lsn
+        })
+    }
+}
