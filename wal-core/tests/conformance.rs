@@ -20,8 +20,8 @@ mod in_flight {
 use std::io::IoSlice;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use wal_core::Error;
 use wal_core::sink::mem::{MemDisk, MemSink};
@@ -57,12 +57,18 @@ const CUTS_WHAT_IT_COPIES: Wrong = 20;
 const REMOVES_NOTHING: Wrong = 21;
 const LENDS_DIRT: Wrong = 22;
 const CUTS_LARGE_WRITES: Wrong = 23;
+const RETIRES_NOTHING: Wrong = 24;
+const RETIRES_UNTIL_POWER_FAILS: Wrong = 25;
+const KEEPS_OLD_HEADERS: Wrong = 26;
+const CALLS_LEFTOVERS_ZEROS: Wrong = 27;
+const RETIRES_IN_TURN: Wrong = 28;
+const RETIRES_THE_NEXT: Wrong = 29;
 
 /// The clauses, each with what breaks it.
 #[test]
 fn each_clause_fails_on_a_sink_that_breaks_it() {
     use conformance::*;
-    let cases: [(&str, fn()); 23] = [
+    let cases: [(&str, fn()); 30] = [
         ("a file from nowhere", a_new_store_is_empty::<Odd<BEGINS_WITH_A_FILE>>),
         ("half a file", create_makes_the_whole_file::<Odd<CREATES_HALF>>),
         ("no second create", create_can_be_repeated::<Odd<CREATES_ONCE>>),
@@ -86,14 +92,27 @@ fn each_clause_fails_on_a_sink_that_breaks_it() {
         ("removed and there", removed_files_are_gone::<Odd<REMOVES_NOTHING>>),
         ("memory with leftovers", memory_is_as_asked::<Odd<LENDS_DIRT>>),
         ("large writes cut", a_log_lives_on_it::<Odd<CUTS_LARGE_WRITES>>),
+        ("retired and there", retired_files_are_gone::<Odd<RETIRES_NOTHING>>),
+        ("retired for now", retired_files_are_gone::<Odd<RETIRES_UNTIL_POWER_FAILS>>),
+        ("the header of before", retired_files_may_be_used_again::<Odd<KEEPS_OLD_HEADERS>>),
+        ("zeros that are none", retired_files_may_be_used_again::<Odd<CALLS_LEFTOVERS_ZEROS>>),
+        ("no retiring while busy", retiring_goes_on_beside_everything::<Odd<RETIRES_IN_TURN>>),
+        ("the wrong one retired", retired_files_are_gone::<Odd<RETIRES_THE_NEXT>>),
+        ("a log that comes back", a_log_is_truncated_on_it::<Odd<RETIRES_NOTHING>>),
     ];
     for (what, clause) in cases {
         assert!(catch_unwind(clause).is_err(), "{what}: its clause does not mind");
     }
 }
 
+/// Files that a power loss brings back.
+type Revenants = Arc<Mutex<Vec<(u64, Vec<u8>)>>>;
+
 /// The in-memory sink, with writes in flight that end newest first, doing one thing wrong.
-struct Odd<const WRONG: Wrong>(MemDisk);
+struct Odd<const WRONG: Wrong> {
+    disk: MemDisk,
+    revenants: Revenants,
+}
 
 struct OddSink<const WRONG: Wrong> {
     inner: MemSink,
@@ -101,6 +120,7 @@ struct OddSink<const WRONG: Wrong> {
     newest: Mutex<u64>,
     prepared: AtomicBool,
     busy: AtomicBool,
+    revenants: Revenants,
 }
 
 /// A write in flight: the ticket, where it goes, and where its bytes are.
@@ -123,12 +143,12 @@ impl<const WRONG: Wrong> Store for Odd<WRONG> {
         if WRONG == BEGINS_WITH_A_FILE {
             disk.put_file(1, vec![0; 4096]);
         }
-        Self(disk)
+        Self::over(disk)
     }
 
     fn open(&self) -> Result<OddSink<WRONG>, Error> {
-        let inner = match MemSink::open(&self.0) {
-            Err(Error::Locked { .. }) if WRONG == SHARES => MemSink::open(&self.0.snapshot())?,
+        let inner = match MemSink::open(&self.disk) {
+            Err(Error::Locked { .. }) if WRONG == SHARES => MemSink::open(&self.disk.snapshot())?,
             opened => opened?,
         };
         Ok(OddSink {
@@ -137,19 +157,30 @@ impl<const WRONG: Wrong> Store for Odd<WRONG> {
             newest: Mutex::default(),
             prepared: AtomicBool::new(false),
             busy: AtomicBool::new(false),
+            revenants: Arc::clone(&self.revenants),
         })
     }
 
     fn power_loss(&self) -> Option<Self> {
-        let after = self.0.crash();
+        let after = self.disk.crash();
+        for (file, bytes) in self.revenants.lock().unwrap().iter() {
+            after.put_file(*file, bytes.clone());
+        }
         if WRONG == CREATES_VOLATILE {
             after.sequences().into_iter().for_each(|file| after.remove_file(file));
         }
-        Some(Self(after))
+        Some(Self::over(after))
     }
 
     fn process_crash(&self) -> Option<Self> {
-        Some(Self(if WRONG == LOSES_UNSYNCED { self.0.crash() } else { self.0.snapshot() }))
+        let disk = if WRONG == LOSES_UNSYNCED { self.disk.crash() } else { self.disk.snapshot() };
+        Some(Self::over(disk))
+    }
+}
+
+impl<const WRONG: Wrong> Odd<WRONG> {
+    fn over(disk: MemDisk) -> Self {
+        Self { disk, revenants: Arc::default() }
     }
 }
 
@@ -218,7 +249,13 @@ impl<const WRONG: Wrong> SegmentSink for OddSink<WRONG> {
             return Err(error(SinkOp::Create));
         }
         *self.newest.lock().unwrap() = sequence;
-        self.inner.create(sequence, if WRONG == CREATES_HALF { capacity / 2 } else { capacity })
+        let created = self
+            .inner
+            .create(sequence, if WRONG == CREATES_HALF { capacity / 2 } else { capacity })?;
+        if created == Created::Recycled && WRONG == KEEPS_OLD_HEADERS {
+            self.inner.disk().put_file(sequence, vec![1; capacity as usize]);
+        }
+        Ok(if WRONG == CALLS_LEFTOVERS_ZEROS { Created::Zeroed } else { created })
     }
 
     fn prepare(&self, _: u64, _: u64) {
@@ -289,6 +326,24 @@ impl<const WRONG: Wrong> SegmentSink for OddSink<WRONG> {
     }
 
     fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        match WRONG {
+            RETIRES_NOTHING => return Ok(()),
+            RETIRES_UNTIL_POWER_FAILS => {
+                let bytes = self.inner.disk().file(sequence);
+                self.revenants.lock().unwrap().push((sequence, bytes));
+            }
+            RETIRES_IN_TURN => {
+                // Gives a write time to begin.
+                for _ in 0..1_000_000 {
+                    if self.busy.load(Ordering::SeqCst) {
+                        return Err(error(SinkOp::Remove));
+                    }
+                    std::thread::yield_now();
+                }
+            }
+            RETIRES_THE_NEXT => return self.inner.retire(sequence + 1),
+            _ => {}
+        }
         self.inner.retire(sequence)
     }
 }

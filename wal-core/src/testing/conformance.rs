@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Store;
 use crate::error::Error;
+use crate::format::file_header::BLOCK_LEN;
 use crate::options::Options;
-use crate::sink::{Completion, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write};
+use crate::sink::{
+    Completion, Created, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
+};
 use crate::wal::Wal;
 
 /// Blocks of a file in these tests.
@@ -54,6 +57,18 @@ fn len_of(source: &impl LogSource, sequence: u64) -> Option<u64> {
     listing.files.iter().find(|file| file.sequence == sequence).map(|file| file.len)
 }
 
+/// That a file to which nothing was written is as long as asked, and holds what `create` said.
+fn assert_holds_nothing(source: &impl LogSource, file: u64, capacity: u64, created: Created) {
+    let there = read(source, file, 0, capacity);
+    assert_eq!(there.len() as u64, capacity, "the length of file {file}");
+    let zeros = match created {
+        Created::Zeroed => there.len(),
+        Created::Recycled => BLOCK_LEN.min(there.len()),
+    };
+    let nonzero = there[..zeros].iter().position(|&byte| byte != 0);
+    assert_eq!(nonzero, None, "file {file}, {created:?}, has bytes of something else");
+}
+
 /// Says that a part of a clause cannot be shown on this store.
 fn skipped(clause: &str, lacking: &str) {
     eprintln!("{clause}: a part is left out, since the store gives no {lacking}");
@@ -71,9 +86,9 @@ pub fn create_makes_the_whole_file<St: Store>() {
     let store = St::new();
     let sink = store.open().unwrap();
     let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
-    sink.create(1, capacity).unwrap();
+    let created = sink.create(1, capacity).unwrap();
     assert_eq!(len_of(&sink, 1), Some(capacity));
-    assert_eq!(read(&sink, 1, 0, capacity).len() as u64, capacity);
+    assert_holds_nothing(&sink, 1, capacity, created);
     let (first, last) = (bytes(1, unit), bytes(2, unit));
     write(&sink, 1, capacity - unit, &[&last]).unwrap();
     write(&sink, 1, 0, &[&first]).unwrap();
@@ -432,6 +447,7 @@ pub fn errors_are_reported_and_stay<St: Store>() {
     assert!(matches!(error.op, SinkOp::SetAside | SinkOp::Open | SinkOp::Read), "{error}");
     assert!(sink.set_aside_file(9).is_err());
     assert!(sink.remove_unused(9).is_err());
+    assert!(sink.retire(9).is_err());
 }
 
 /// One sink at a time: a second one is told, and does no harm.
@@ -515,6 +531,130 @@ pub fn removed_files_are_gone<St: Store>() {
     assert!(read(&sink, 2, unit, unit) == bytes(7, unit));
 }
 
+/// `retire`: the file is gone for good, whatever happens next, and the others are as they were.
+pub fn retired_files_are_gone<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    for file in 1..=6 {
+        sink.create(file, capacity).unwrap();
+        write(&sink, file, 0, &[&bytes(file as u8, capacity)]).unwrap();
+    }
+    sink.sync().unwrap();
+    let holds = |source: &St::Sink, from: u64| {
+        assert_eq!(sequences(source), (from..=6).collect::<Vec<_>>());
+        for file in from..=6 {
+            let there = read(source, file, 0, capacity);
+            assert!(there == bytes(file as u8, capacity), "file {file} has changed");
+        }
+        assert!(source.read_at(from - 1, 0, &mut [0; 8]).is_err(), "a retired file is read");
+    };
+    // More than any sink keeps, and each gone when its call returns.
+    for file in 1..=4 {
+        assert!(
+            read(&sink, file, unit, unit)
+                == bytes(file as u8, capacity)[unit as usize..][..unit as usize]
+        );
+        sink.retire(file).unwrap();
+        holds(&sink, file + 1);
+        match store.power_loss() {
+            Some(after) => holds(&after.open().unwrap(), file + 1),
+            None => skipped("retired_files_are_gone", "image of a power loss"),
+        }
+        match store.process_crash() {
+            Some(after) => holds(&after.open().unwrap(), file + 1),
+            None => skipped("retired_files_are_gone", "image of a crash of the process"),
+        }
+    }
+    assert!(sink.retire(4).is_err(), "a file is retired twice");
+    // The next life knows nothing of them either, and can retire what this one has made.
+    drop(sink);
+    let sink = store.open().unwrap();
+    holds(&sink, 5);
+    sink.retire(5).unwrap();
+    holds(&sink, 6);
+}
+
+/// `create` after `retire`: whether the sink uses old files again or not, the new one has its length,
+/// holds what it is said to hold, and takes every byte; also after a crash.
+pub fn retired_files_may_be_used_again<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    // Some of another length, of which none fits what comes later.
+    let len = |file: u64| if file % 4 == 3 { capacity + unit } else { capacity };
+    let fill = |file: u64| {
+        write(&sink, file, 0, &[&bytes(file as u8, len(file))]).unwrap();
+        sink.sync().unwrap();
+    };
+    for file in 1..=4 {
+        sink.create(file, len(file)).unwrap();
+        fill(file);
+    }
+    for file in 5..=16 {
+        sink.retire(file - 4).unwrap();
+        sink.prepare(file, len(file));
+        let created = sink.create(file, len(file)).unwrap();
+        assert_eq!(len_of(&sink, file), Some(len(file)));
+        assert_holds_nothing(&sink, file, len(file), created);
+        assert_eq!(sink.create(file, len(file)).unwrap(), created, "another answer");
+        for after in [store.power_loss(), store.process_crash()].into_iter().flatten() {
+            let after = after.open().unwrap();
+            assert_eq!(sequences(&after), (file - 3..=file).collect::<Vec<_>>());
+            assert_holds_nothing(&after, file, len(file), created);
+        }
+        fill(file);
+        for there in file - 3..=file {
+            let found = read(&sink, there, 0, len(there));
+            assert!(found == bytes(there as u8, len(there)), "file {there} of {file}");
+        }
+    }
+    if let Some(after) = store.power_loss() {
+        let after = after.open().unwrap();
+        assert_eq!(sequences(&after), [13, 14, 15, 16]);
+        assert!(read(&after, 16, 0, capacity) == bytes(16, capacity));
+    }
+}
+
+/// `retire`: while another thread creates, writes and syncs, and a third one reads.
+pub fn retiring_goes_on_beside_everything<St: Store>() {
+    const OLD: u64 = 24;
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let (unit, capacity) = (unit(&sink), BLOCKS * unit(&sink));
+    for file in 1..=OLD {
+        sink.create(file, capacity).unwrap();
+        write(&sink, file, 0, &[&bytes(file as u8, unit)]).unwrap();
+    }
+    sink.sync().unwrap();
+    std::thread::scope(|scope| {
+        let retiring = scope.spawn(|| {
+            for file in 1..=OLD {
+                sink.retire(file).unwrap();
+                assert!(sink.read_at(file, 0, &mut [0; 8]).is_err(), "a retired file is read");
+            }
+        });
+        let mut file = OLD;
+        while file < OLD + 8 || !retiring.is_finished() {
+            file += 1;
+            sink.prepare(file + 1, capacity);
+            let created = sink.create(file, capacity).unwrap();
+            assert_holds_nothing(&sink, file, capacity, created);
+            for block in 0..BLOCKS {
+                write(&sink, file, block * unit, &[&bytes(block as u8, unit)]).unwrap();
+            }
+            sink.sync().unwrap();
+        }
+        for file in OLD + 1..=file {
+            for block in 0..BLOCKS {
+                let there = read(&sink, file, block * unit, unit);
+                assert!(there == bytes(block as u8, unit), "block {block} of file {file}");
+            }
+        }
+    });
+    assert!(sequences(&sink).iter().all(|&file| file > OLD));
+}
+
 /// `alignment` and `memory`: a power of two, and memory of the length asked for, aligned to it,
 /// zeroed, apart from all other.
 pub fn memory_is_as_asked<St: Store>() {
@@ -567,4 +707,53 @@ pub fn a_log_lives_on_it<St: Store>() {
     power.iter().for_each(|store| check(store, 30, "after a power loss"));
     process.iter().for_each(|store| check(store, 40, "after a crash of the process"));
     check(&store, 40, "opened again");
+}
+
+/// A log that is truncated as it grows, over files that may be used again, crashed and opened again.
+pub fn a_log_is_truncated_on_it<St: Store>() {
+    let store = St::new();
+    let options = || Options::default().segment_size(16 << 10).segments(2).file_size(64 << 10);
+    let payload = |n: u64| {
+        let mut payload = bytes(n as u8, 8 + 997 * (n % 7));
+        payload[..8].copy_from_slice(&n.to_le_bytes());
+        payload
+    };
+    // The records from some that was not truncated on, up to the last that had been synced.
+    let check = |wal: &Wal<St::Sink>, first: u64, last: u64, what: &str| {
+        let records: Vec<_> = wal.iter_from(wal.start_lsn()).unwrap().map(Result::unwrap).collect();
+        let Some(found) = records.first() else { panic!("{what}: nothing is left") };
+        let from = u64::from_le_bytes(found.payload[..8].try_into().unwrap());
+        assert!(from <= first, "{what}: begins with {from} instead of {first}");
+        assert!(from + records.len() as u64 > last, "{what}: ends before {last}");
+        for (record, n) in records.iter().zip(from..) {
+            assert!(record.payload == payload(n), "{what}: record {n}");
+        }
+        from
+    };
+    let (mut first, mut next, mut begun) = (0, 0, Vec::new());
+    for life in 0..3 {
+        let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+        for round in 0..12 {
+            let mut lsn = wal.start_lsn();
+            for _ in 0..16 {
+                lsn = wal.append(&payload(next)).unwrap().lsn;
+                next += 1;
+            }
+            wal.sync().unwrap();
+            if round % 3 == 1 {
+                first = next - 1;
+                wal.truncate_before(lsn).unwrap();
+            }
+            let what = format!("life {life}, round {round}");
+            begun.push(check(&wal, first, next - 1, &what));
+            for after in [store.power_loss(), store.process_crash()].into_iter().flatten() {
+                let (again, _) = Wal::open(after.open().unwrap(), options()).unwrap();
+                check(&again, first, next - 1, &what);
+            }
+        }
+        if life == 1 {
+            wal.close().unwrap();
+        }
+    }
+    assert!(begun.is_sorted() && begun[0] == 0 && begun[35] > next / 2, "{begun:?}");
 }

@@ -125,8 +125,12 @@ macro_rules! sink_conformance {
             trimming_keeps_what_is_before
             setting_aside_keeps_the_file
             removed_files_are_gone
+            retired_files_are_gone
+            retired_files_may_be_used_again
+            retiring_goes_on_beside_everything
             memory_is_as_asked
             a_log_lives_on_it
+            a_log_is_truncated_on_it
         }
     };
 }
