@@ -52,6 +52,11 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Whether somebody has come to the gate.
+    pub fn is_reached(&self) -> bool {
+        self.open.lock().unwrap().1
+    }
+
     /// Waits until somebody waits at the gate.
     pub fn reached(&self) {
         let mut state = self.open.lock().unwrap();
