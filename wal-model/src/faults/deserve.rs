@@ -12,6 +12,7 @@ use super::medium::DIR;
 
 const BLOCK: usize = 4096;
 const HEAD: usize = 64;
+const FRAME_MAGIC: [u8; 4] = [0x57, 0x66, 0x52, 0x6d];
 
 /// A verdict, and the place it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,17 @@ pub enum Deserved {
     Ambiguous(Lsn),
     /// What was durable at this place is damaged.
     Corrupt(Lsn),
+}
+
+impl Deserved {
+    /// Where the log ends, if that depends on what was damaged.
+    #[must_use]
+    pub const fn end(self) -> Option<Lsn> {
+        match self {
+            Self::Clean(end) | Self::Torn(end) | Self::Ambiguous(end) => Some(end),
+            Self::New | Self::Closed | Self::Corrupt(_) => None,
+        }
+    }
 }
 
 /// The files of a log, in order of their numbers.
@@ -57,6 +69,7 @@ struct File<'a> {
     base: u64,
     align: u64,
     recovered: bool,
+    recycled: bool,
     prev_number: u64,
     prev_salt: u64,
     prev_end: u64,
@@ -73,6 +86,7 @@ impl<'a> File<'a> {
             base: u64_at(bytes, 48),
             align: u64::from(u32_at(bytes, 64)),
             recovered: u32_at(bytes, 12) & 1 == 1,
+            recycled: u32_at(bytes, 12) & 2 == 2,
             prev_number: u64_at(bytes, 72),
             prev_salt: u64_at(bytes, 80),
             prev_end: u64_at(bytes, 88),
@@ -88,9 +102,8 @@ impl<'a> File<'a> {
     fn frame(&self, lsn: u64, until: u64) -> Option<Frame> {
         let at = self.offset(lsn);
         let head = self.bytes.get(at..at + HEAD)?;
-        let is_frame = head[..4] == [0x57, 0x66, 0x52, 0x6d]
-            && u64_at(head, 8) == lsn
-            && u64_at(head, 40) == self.salt;
+        let is_frame =
+            head[..4] == FRAME_MAGIC && u64_at(head, 8) == lsn && u64_at(head, 40) == self.salt;
         if !is_frame {
             return None;
         }
@@ -190,6 +203,22 @@ impl Comparison<'_> {
             .is_some_and(|block| block.iter().any(|&byte| byte != 0))
     }
 
+    /// Whether anything shows that the frame was written, in a file where anything may lie.
+    fn shows(&self, file: &File<'_>, frame: &Frame) -> bool {
+        let at = file.offset(frame.lsn);
+        let head = |files| range(files, file.number, at, at + HEAD);
+        let old = self.before.as_ref().and_then(head) == head(&self.left);
+        let has_magic = head(&self.left).is_some_and(|head| head[..4] == FRAME_MAGIC);
+        let record = frame.records.first();
+        // The header of a file goes out with its first frame, and has survived.
+        let begun = frame.lsn == file.base && !file.recovered && file.prev_number > 0;
+        begun
+            || has_magic && !old
+            || record.is_some_and(|&(at, next, _)| {
+                self.is_left(file, file.offset(at), file.offset(next))
+            })
+    }
+
     /// Whether any of what was written from there on is left.
     fn is_marked(&self, file: &File<'_>, from: usize) -> bool {
         let Some(now) = rest(&self.left, file.number, from) else { return false };
@@ -281,7 +310,11 @@ pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved
     }
     let mut later = chain.iter().skip(bad.file + 1);
     let here = &chain[bad.file].0;
-    let marked = if headless { left.is_begun(here) } else { left.is_marked(here, bad.from) };
+    let marked = match chain[bad.file].1.get(bad.frames) {
+        _ if headless => left.is_begun(here),
+        Some(frame) if here.recycled && bad.lsn == frame.lsn => left.shows(here, frame),
+        _ => left.is_marked(here, bad.from),
+    };
     let marked = marked || later.any(|(file, _)| left.is_begun(file));
     let (lsn, end) = (Lsn::new(bad.lsn), Lsn::new(bad.end));
     if claim > bad.lsn {

@@ -245,7 +245,14 @@ impl<'a, M: Medium> Life<'a, M> {
         self.opened.jobs.run();
     }
 
-    fn truncate(&mut self, _back: usize) {}
+    fn truncate(&mut self, back: usize) {
+        let Some(lsn) = self.oracle.get().nth_last(back) else { return };
+        self.oracle.get().truncate(lsn);
+        match self.opened.wal.truncate_before(lsn) {
+            Ok(first) => self.oracle.get().truncated(first),
+            Err(error) => self.end_if_fatal(error),
+        }
+    }
 
     /// After these, nothing more can come of this life. A full disk and a sink that refuses a file
     /// are none of them: what failed can be tried again.

@@ -18,6 +18,8 @@ pub trait Medium: 'static {
     const NAME: &'static str;
     /// Writes in flight at once.
     const DEPTH: usize = 1;
+    /// Whether frames may follow each other without padding.
+    const PACKED: bool = true;
 
     /// Opens the sink.
     ///
@@ -59,6 +61,7 @@ pub struct Aligned;
 impl Medium for Aligned {
     type Sink = SimSink;
     const NAME: &'static str = "aligned";
+    const PACKED: bool = false;
 
     fn open(disk: &SimDisk) -> Result<SimSink, Error> {
         SimSink::open(

@@ -15,4 +15,5 @@ pub mod exhaustive;
 pub mod life;
 pub mod medium;
 pub mod oracle;
+pub mod random;
 pub mod verify;

@@ -179,6 +179,29 @@ impl Oracle {
         Ok(())
     }
 
+    /// Nothing has to be there any more: the device has lied.
+    pub fn forgive(&mut self) {
+        (self.durable, self.written) = (Lsn::ZERO, Lsn::ZERO);
+    }
+
+    /// Whether all of these were appended, wherever something between them is missing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn holds(&mut self, found: &[Found]) -> Result<(), String> {
+        let mut rest = found;
+        while let Some((lsn, payload)) = rest.first() {
+            let count = match self.records.get(lsn) {
+                Some(record) if record.payload == *payload => 1,
+                Some(_) => return Err(format!("the record at {lsn} has changed")),
+                None => self.unconfirmed(rest)?,
+            };
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
     /// Finds the unconfirmed call that left these records, and the number of them.
     fn unconfirmed(&mut self, found: &[Found]) -> Result<usize, String> {
         let is_here = |call: &Vec<Vec<u8>>| {

@@ -52,7 +52,11 @@ pub fn open<M: Medium>(
     let opened = match life::open::<M>(disk, options) {
         Ok(opened) => opened,
         Err(error) if is_deserved(&error, deserved) => return Ok(None),
-        Err(error) => return Err(format!("the log does not open: {error}")),
+        Err(error) => {
+            let deserved = deserved.map(|deserved| format!(", and {deserved:?} was deserved"));
+            let deserved = deserved.unwrap_or_default();
+            return Err(format!("the log does not open{deserved}: {error}"));
+        }
     };
     check(opened, oracle, survived, deserved).map(Some)
 }

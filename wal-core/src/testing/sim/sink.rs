@@ -1,6 +1,6 @@
 //! A sink on a simulated disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,14 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::disk::SimDisk;
 use super::file::SimFile;
 use crate::error::Error;
+use crate::format::file_header::BLOCK_LEN;
 use crate::sink::{
-    Completion, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
+    Completion, Created, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Submitted,
+    Write,
 };
 
 /// Where the log lies.
 const DIR: &str = "/log";
 /// Where recovery keeps what it cuts off.
 const ASIDE: &str = "/log/set-aside";
+/// Retired files that are kept for reuse.
+const SPARES: usize = 2;
 
 /// How a [`SimSink`] behaves.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +29,13 @@ pub struct SimOptions {
     /// Whether writes stay in flight until they are reaped, in an order drawn from the disk's seed.
     /// Default true.
     pub overlapped: bool,
+    /// Whether retired files are used again. Default true.
+    pub recycle: bool,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { alignment: 1, overlapped: true }
+        Self { alignment: 1, overlapped: true, recycle: true }
     }
 }
 
@@ -44,6 +50,8 @@ pub struct SimSink {
     options: SimOptions,
     files: Mutex<Files>,
     failed: OnceLock<String>,
+    /// The first removal of a file that may come undone.
+    stuck: OnceLock<String>,
     _lock: SimFile,
 }
 
@@ -54,6 +62,10 @@ struct Files {
     dirty: BTreeSet<u64>,
     /// The file of each write in flight, by its ticket.
     flights: BTreeMap<u64, u64>,
+    /// Files that this sink has made.
+    made: BTreeMap<u64, Created>,
+    /// Files of these that were retired, by the names they have now.
+    spares: VecDeque<PathBuf>,
 }
 
 impl SimSink {
@@ -72,8 +84,10 @@ impl SimSink {
             options,
             files: Mutex::default(),
             failed: OnceLock::new(),
+            stuck: OnceLock::new(),
             _lock: lock,
         };
+        sink.remove_spares().map_err(failed(SinkOp::Remove, None, None))?;
         for entry in sink.list()?.files {
             let sync = || {
                 let file = again(|| disk.open(&entry.path))?;
@@ -141,15 +155,42 @@ impl SimSink {
         Ok(Path::new(ASIDE).join(format!("{stem}.{taken}")))
     }
 
-    fn close(&self, sequence: u64) {
+    /// Closes a file that goes, and says whether this sink had made it.
+    fn close(&self, sequence: u64) -> bool {
         let mut files = self.files();
         files.open.remove(&sequence);
         files.dirty.remove(&sequence);
+        files.made.remove(&sequence).is_some()
     }
 
-    /// Makes a whole file of zeros with a durable name.
-    fn make(&self, sequence: u64, capacity: u64) -> io::Result<()> {
+    /// Removes what an earlier life would have used again.
+    fn remove_spares(&self) -> io::Result<()> {
+        for listed in again(|| self.disk.list(Path::new(DIR)))? {
+            let path = Path::new(DIR).join(&listed.name);
+            if is_spare(&path) {
+                again(|| self.disk.remove(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a whole file with a durable name, out of one that was retired if there is one of the
+    /// same length.
+    fn make(&self, sequence: u64, capacity: u64) -> io::Result<Created> {
         let path = path(sequence);
+        while let Some(spare) = self.take_spare() {
+            let file = again(|| self.disk.open(&spare))?;
+            if file.len()? != capacity {
+                again(|| self.disk.remove(&spare))?;
+                continue;
+            }
+            write_all(&file, &[IoSlice::new(&[0; BLOCK_LEN])], 0)?;
+            again(|| file.sync())?;
+            again(|| self.disk.rename(&spare, &path))?;
+            self.sync_dirs(&[DIR])?;
+            self.files().open.insert(sequence, Arc::new(file));
+            return Ok(Created::Recycled);
+        }
         match again(|| self.disk.remove(&path)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -159,12 +200,20 @@ impl SimSink {
         again(|| file.sync())?;
         self.sync_dirs(&[DIR])?;
         self.files().open.insert(sequence, Arc::new(file));
-        Ok(())
+        Ok(Created::Zeroed)
+    }
+
+    fn take_spare(&self) -> Option<PathBuf> {
+        self.files().spares.pop_front()
     }
 }
 
 fn path(sequence: u64) -> PathBuf {
     Path::new(DIR).join(format!("{sequence:020}.wal"))
+}
+
+fn is_spare(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "spare")
 }
 
 fn sequence_of(name: &str) -> Option<u64> {
@@ -229,7 +278,7 @@ impl LogSource for SimSink {
                 Some(sequence) if listed.is_file => {
                     listing.files.push(FileEntry { sequence, len: listed.len, path });
                 }
-                _ if path == Path::new(ASIDE) || listed.name == "lock" => {}
+                _ if path == Path::new(ASIDE) || listed.name == "lock" || is_spare(&path) => {}
                 _ => listing.foreign.push(path),
             }
         }
@@ -264,15 +313,20 @@ impl SegmentSink for SimSink {
         false
     }
 
-    /// Made at once, even if an unused file of that name is there.
-    fn create(&self, sequence: u64, capacity: u64) -> Result<(), SinkError> {
+    /// A file that an earlier life left unused is made anew.
+    fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.check(SinkOp::Create, Some(sequence))?;
-        let made = self.files().open.get(&sequence).and_then(|file| file.len().ok());
-        if made == Some(capacity) {
-            return Ok(());
+        let files = self.files();
+        let there = files.open.get(&sequence).and_then(|file| file.len().ok());
+        if let (Some(created), true) = (files.made.get(&sequence), there == Some(capacity)) {
+            return Ok(*created);
         }
+        drop(files);
         self.close(sequence);
-        self.make(sequence, capacity).map_err(failed(SinkOp::Create, Some(sequence), None))
+        let created =
+            self.make(sequence, capacity).map_err(failed(SinkOp::Create, Some(sequence), None))?;
+        self.files().made.insert(sequence, created);
+        Ok(created)
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
@@ -388,6 +442,34 @@ impl SegmentSink for SimSink {
             self.sync_dirs(&[DIR])
         };
         remove().map_err(failed(SinkOp::Remove, Some(sequence), None))
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        let spare = path(sequence).with_extension("spare");
+        let keep = self.close(sequence) && self.options.recycle;
+        let keep = keep && self.files().spares.len() < SPARES;
+        if let Some(first) = self.stuck.get() {
+            let source = io::Error::other(format!("refused, because earlier {first}"));
+            return Err(failed(SinkOp::Remove, Some(sequence), None)(source));
+        }
+        let take_away = || {
+            if keep {
+                again(|| self.disk.rename(&path(sequence), &spare))
+            } else {
+                again(|| self.disk.remove(&path(sequence)))
+            }
+        };
+        take_away().map_err(failed(SinkOp::Remove, Some(sequence), None))?;
+        // Gone from the listing, and not for good: then no later file may go.
+        self.sync_dirs(&[DIR]).map_err(|source| {
+            let error = failed(SinkOp::Remove, Some(sequence), None)(source);
+            let _ = self.stuck.set(error.to_string());
+            error
+        })?;
+        if keep {
+            self.files().spares.push_back(spare);
+        }
+        Ok(())
     }
 }
 

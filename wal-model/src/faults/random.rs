@@ -1,0 +1,350 @@
+//! Long runs of lives, from a seed.
+//!
+//! A run draws everything from its seed: the medium and its options, what each life is told, what
+//! goes wrong with which call, when the power goes and what it leaves. So a seed is all that it
+//! takes to see a run again.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use wal_core::testing::sim::{Fault, Image, Random, Rates, SimDisk, Struck, Survival};
+use wal_core::{Durability, Error, Options, Padding, RecoveryMode};
+
+use super::deserve::{self, Deserved};
+use super::life::{self, Life, Op, Opened, Shared};
+use super::medium::{Aligned, DIR, Files, Medium, Overlapped};
+use super::verify;
+
+/// What goes wrong in a run, apart from crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// Nothing.
+    Fair,
+    /// Calls fail, are interrupted or do less than asked.
+    Failing,
+    /// The disk is small.
+    Small,
+    /// The device loses and misdirects writes, and lets bits rot.
+    Lying,
+}
+
+/// What was done and met.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Seeds.
+    pub runs: u64,
+    /// Lives.
+    pub lives: u64,
+    /// Logs opened and held against the oracle.
+    pub states: u64,
+    /// Records of which it was known that they had to be there.
+    pub acknowledged: u64,
+    /// Lives that ended with a failed write or sync.
+    pub poisoned: u64,
+    /// Openings that failed, and were tried again.
+    pub refused: u64,
+    /// Logs with damage to what was durable, which was named.
+    pub corrupt: u64,
+    /// Faults that struck, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// The verdicts that were known beforehand, and came.
+    pub verdicts: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Adds what another run has met.
+    pub fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.lives += other.lives;
+        self.states += other.states;
+        self.acknowledged += other.acknowledged;
+        self.poisoned += other.poisoned;
+        self.refused += other.refused;
+        self.corrupt += other.corrupt;
+        for (from, to) in [(&other.faults, &mut self.faults), (&other.verdicts, &mut self.verdicts)]
+        {
+            for (what, count) in from {
+                *to.entry(what.clone()).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+///
+/// What is wrong, and how to see it again.
+pub fn run(seed: u64) -> Result<Counts, String> {
+    let mut random = Random::new(seed);
+    let result = match random.below(3) {
+        0 => Run::<Overlapped>::new(random).live(),
+        1 => Run::<Aligned>::new(random).live(),
+        _ => Run::<Files>::new(random).live(),
+    };
+    result.map_err(|wrong| format!("{wrong}\nagain: cargo faults random --seed {seed}"))
+}
+
+struct Run<M: Medium> {
+    random: Random,
+    mood: Mood,
+    options: Options,
+    disk: SimDisk,
+    oracle: Shared,
+    counts: Counts,
+    medium: PhantomData<M>,
+}
+
+/// What a life has left behind.
+struct Left {
+    survived: Durability,
+    /// The verdict, if it is known beforehand.
+    deserved: Option<Deserved>,
+}
+
+impl<M: Medium> Run<M> {
+    fn new(mut random: Random) -> Self {
+        let mood = match random.below(8) {
+            0..3 => Mood::Fair,
+            3..6 => Mood::Failing,
+            6 => Mood::Small,
+            _ => Mood::Lying,
+        };
+        let packed = M::PACKED && random.one_in(2);
+        let padding = if packed { Padding::Packed } else { Padding::Block };
+        let options = M::options().padding(padding).seed(random.next_u64());
+        let disk = SimDisk::new(random.next_u64());
+        let counts = Counts { runs: 1, ..Counts::default() };
+        let (oracle, medium) = (Shared::default(), PhantomData);
+        Self { random, mood, options, disk, oracle, counts, medium }
+    }
+
+    fn live(mut self) -> Result<Counts, String> {
+        let lives = 2 + self.random.below(6);
+        let mut left = Left { survived: Durability::PowerLoss, deserved: Some(Deserved::New) };
+        for life in 0..lives {
+            let place = format!("{}, {:?}, life {life} of {lives}", M::NAME, self.mood);
+            match self.recover(&left).map_err(|wrong| format!("{place}: {wrong}"))? {
+                Some(opened) => left = self.life(opened),
+                // Damaged beyond use, and it was said so.
+                None => return Ok(self.counts),
+            }
+        }
+        self.recover(&left).map_err(|wrong| format!("{}, {:?}: {wrong}", M::NAME, self.mood))?;
+        Ok(self.counts)
+    }
+
+    /// One life, up to the crash.
+    fn life(&mut self, opened: Opened<M>) -> Left {
+        self.counts.lives += 1;
+        self.disk.plan(self.rates().plan(self.random.next_u64()));
+        if self.mood == Mood::Small {
+            let room = self.random.below(3 * 5 * 4096) as u64;
+            self.disk.set_capacity(Some(self.disk.space() + room));
+        }
+        if self.random.one_in(3) {
+            let call = self.disk.calls() + self.random.below(200) as u64;
+            self.disk.cut_power_at(call);
+        }
+        let before = self.disk.struck().len();
+        let mut life = Life::new(&opened, self.oracle.clone());
+        for _ in 0..5 + self.random.below(60) {
+            if life.ended.is_some() || !self.disk.has_power() {
+                break;
+            }
+            life.step(op(&mut self.random));
+        }
+        self.counts.poisoned += u64::from(matches!(life.ended, Some(Error::Poisoned { .. })));
+        let powerless = !self.disk.has_power();
+        let mut image = self.disk.image();
+        drop(life);
+        drop(opened);
+        if !powerless && self.random.one_in(4) {
+            // The last handle went before the end came.
+            image = self.disk.image();
+        }
+        let struck = self.disk.struck().split_off(before);
+        for fault in &struck {
+            let kind = format!("{:?}", fault.fault);
+            let kind = kind.split('(').next().unwrap_or_default();
+            *self.counts.faults.entry(kind.to_owned()).or_default() += 1;
+        }
+        self.crash(&image, powerless, &struck)
+    }
+
+    fn rates(&self) -> Rates {
+        match self.mood {
+            Mood::Fair | Mood::Small => Rates::default(),
+            Mood::Failing => Rates::errors(),
+            Mood::Lying => Rates { lost: 30, misdirected: 30, ..Rates::default() },
+        }
+    }
+
+    /// Ends a life: puts what is left of `image` in the place of the disk.
+    fn crash(&mut self, image: &Image, powerless: bool, struck: &[Struck]) -> Left {
+        let power_loss = powerless || self.random.one_in(2);
+        let truth = image.process_crash();
+        let survival = Survival::Random(self.random.next_u64());
+        let lying = self.mood == Mood::Lying;
+        // A lie shows once the cache is gone.
+        let mut left = if power_loss || lying { image.power_loss(survival) } else { truth.clone() };
+        if lying {
+            left = self.rot(left);
+        }
+        let deserved = if lying {
+            Some(deserve::deserved(&truth, &left, None))
+        } else if power_loss && self.mood == Mood::Fair && struck.is_empty() {
+            let nothing = image.power_loss(Survival::Nothing);
+            Some(deserve::deserved(&truth, &left, Some(&nothing)))
+        } else {
+            None
+        };
+        // Neither does a failed sync show before.
+        let unsynced = struck.iter().any(|fault| fault.fault == Fault::Io);
+        let survived = if power_loss || unsynced || lying {
+            Durability::PowerLoss
+        } else {
+            Durability::ProcessCrash
+        };
+        self.disk = SimDisk::of(left, self.random.next_u64());
+        Left { survived, deserved }
+    }
+
+    /// Inverts a few bits of the log's files.
+    fn rot(&mut self, image: Image) -> Image {
+        let disk = SimDisk::of(image, 0);
+        let image = disk.image();
+        let files: Vec<_> = image.files(Path::new(DIR)).filter(|(_, b)| !b.is_empty()).collect();
+        for _ in 0..self.random.below(3) {
+            if let Some((path, bytes)) = files.get(self.random.below(files.len())) {
+                let bit = self.random.below(8) as u32;
+                disk.rot(path, self.random.below(bytes.len()) as u64, bit);
+            }
+        }
+        disk.image()
+    }
+
+    /// Opens what is left, at times at the second or third attempt, and holds it against what
+    /// should be there. `None` if it is damaged beyond use, and that is what it says.
+    fn recover(&mut self, left: &Left) -> Result<Option<Opened<M>>, String> {
+        self.counts.acknowledged += self.oracle.get().acknowledged() as u64;
+        let mut survived = left.survived;
+        let mut deserved = left.deserved;
+        for _ in 0..self.random.below(3) {
+            if self.mood != Mood::Failing {
+                break;
+            }
+            self.disk.plan(Rates::errors().plan(self.random.next_u64()));
+            if self.random.one_in(2) {
+                let call = self.disk.calls() + self.random.below(40) as u64;
+                self.disk.cut_power_at(call);
+            }
+            let opened = life::open::<M>(&self.disk, &self.options);
+            let refused = match &opened {
+                Ok(_) => false,
+                Err(Error::Sink(_) | Error::NoSpace { .. }) => true,
+                Err(error) => return Err(format!("opening with faults: {error}")),
+            };
+            self.counts.refused += u64::from(refused);
+            // Crashed again, opened or not.
+            let survival = Survival::Random(self.random.next_u64());
+            let image = self.disk.image();
+            drop(opened);
+            let image = match self.random.one_in(2) && self.disk.has_power() {
+                true => image.process_crash(),
+                false => image.power_loss(survival),
+            };
+            self.disk = SimDisk::of(image, self.random.next_u64());
+            (survived, deserved) = (Durability::PowerLoss, None);
+        }
+        self.open_at_last(survived, deserved)
+    }
+
+    fn open_at_last(
+        &mut self,
+        survived: Durability,
+        deserved: Option<Deserved>,
+    ) -> Result<Option<Opened<M>>, String> {
+        let mut oracle = self.oracle.get().clone();
+        if self.mood == Mood::Lying {
+            // What the device has lost is lost; whether that is what it says is the question.
+            oracle.forgive();
+        }
+        if self.mood == Mood::Small {
+            self.disk.set_capacity(Some(self.disk.space()));
+            match life::open::<M>(&self.disk, &self.options) {
+                Ok(_) | Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(format!("opening on a full disk: {error}")),
+            }
+            self.disk = SimDisk::of(self.disk.image().process_crash(), self.random.next_u64());
+            self.disk.set_capacity(None);
+        }
+        let exact = self.mood == Mood::Fair;
+        let known = deserved.filter(|d| exact || matches!(d, Deserved::Corrupt(_)));
+        let survivor = verify::open::<M>(&self.disk, &self.options, &mut oracle, survived, known)
+            .map_err(|wrong| format!("{deserved:?}: {wrong}"))?;
+        self.counts.states += 1;
+        if let Some(deserved) = deserved {
+            let word = format!("{deserved:?}");
+            let word = word.split('(').next().unwrap_or_default();
+            *self.counts.verdicts.entry(word.to_owned()).or_default() += 1;
+        }
+        let Some(survivor) = survivor else { return self.salvage() };
+        if let Some(end) = deserved.and_then(Deserved::end)
+            && survivor.opened.report.end != end
+        {
+            let report = &survivor.opened.report;
+            return Err(format!("{deserved:?} was deserved, and the log ends elsewhere: {report}"));
+        }
+        *self.oracle.get() = oracle;
+        if self.random.one_in(4) {
+            let end = survivor.opened.report.end;
+            let image = self.disk.image();
+            verify::settles::<M>(&image, &self.options, &survivor.records, end)?;
+            self.counts.states += 2;
+        }
+        Ok(Some(survivor.opened))
+    }
+
+    /// Opens a damaged log around the damage: what is read then was appended.
+    fn salvage(&mut self) -> Result<Option<Opened<M>>, String> {
+        let options = self.options.clone().recovery(RecoveryMode::Salvage);
+        let opened =
+            life::open::<M>(&self.disk, &options).map_err(|error| format!("salvaging: {error}"))?;
+        let records = life::records(&opened).map_err(|error| format!("reading: {error}"))?;
+        if opened.report.holes.is_empty() {
+            return Err(format!("refused for corruption, and salvaged without: {}", opened.report));
+        }
+        self.oracle.get().holds(&records)?;
+        self.counts.corrupt += 1;
+        Ok(None)
+    }
+}
+
+/// What a life is told next.
+fn op(random: &mut Random) -> Op {
+    let small = random.below(900);
+    match random.below(40) {
+        0..12 => Op::Append(small),
+        12 => Op::Append(0),
+        13..15 => Op::Append(1000 + random.below(3000)),
+        15 => Op::Append(4000 + random.below(20_000)),
+        16..19 => Op::Batch(1 + random.below(5), random.below(400)),
+        19 => Op::Batch(2 + random.below(3), 1500 + random.below(2000)),
+        20..23 => Op::Hold(small),
+        23..26 => Op::Commit,
+        26 => Op::Abandon,
+        27..30 => Op::Wait,
+        30..32 => Op::Poll,
+        32 => Op::Cancel,
+        33..35 => Op::Flush,
+        35..37 => Op::Sync,
+        37 => Op::Mark,
+        38 => Op::Truncate(random.below(6)),
+        _ => match random.below(4) {
+            0 => Op::Close,
+            _ => Op::Sync,
+        },
+    }
+}
