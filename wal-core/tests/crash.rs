@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{ScriptSink, open, payloads, tiny};
+use support::{Rule, ScriptSink, open, payloads, tiny};
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::{Error, Lsn, Options, RecoveryReport, Verdict, Wal};
 
@@ -251,4 +251,30 @@ fn recovery_can_fail_anywhere_and_be_repeated() {
         }
     }
     assert!(file >= 1);
+}
+
+/// A file for a large record cannot be made, and its place in the stream is given up; then the
+/// header of the next file is lost. The frame behind it must not prove the loss of what never was.
+#[test]
+fn a_place_given_up_before_a_lost_header_is_no_corruption() {
+    let disk = MemDisk::new();
+    let (sink, control) = ScriptSink::open(&disk);
+    let (wal, _) = Wal::open(sink, tiny()).unwrap();
+    wal.append_and_sync(b"kept").unwrap();
+    control.on_create(Rule::Fail(std::io::ErrorKind::StorageFull));
+    assert!(matches!(wal.append(&[1; 20_000]), Err(Error::NoSpace { .. })));
+    control.on_create(Rule::Pass);
+    // The range counts as durable from now on; two frames could say so.
+    wal.sync().unwrap();
+    for record in [&b"lost"[..], b"lost, too"] {
+        wal.append(record).unwrap();
+        wal.flush().unwrap();
+    }
+    let crashed = disk.snapshot();
+    let newest = *crashed.sequences().last().unwrap();
+    let mut bytes = crashed.file(newest);
+    bytes[4096 - 512..4096].fill(0);
+    crashed.put_file(newest, bytes);
+    let (records, report) = reopen(&crashed).unwrap();
+    assert_eq!((records, report.verdict), (vec![b"kept".to_vec()], Verdict::Torn), "{report}");
 }

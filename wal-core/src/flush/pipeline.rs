@@ -25,6 +25,8 @@ pub(crate) struct Pipeline {
     /// The last frame submitted, and where it ended.
     pub(super) link: Link,
     pub(super) end: Lsn,
+    /// Ranges given up between two files, as far as the durable watermark may still stand there.
+    gaps: VecDeque<Gap>,
     /// The file written last.
     pub(super) file: FileHeader,
     /// A new file was begun, and the sink has not been told to prepare the next.
@@ -41,6 +43,15 @@ pub(super) struct Flight {
     pub(super) held: Option<Held>,
     /// A file header that is written with it.
     pub(super) _file_header: Option<Box<[u8; file_header::BLOCK_LEN]>>,
+}
+
+/// A range of the stream that was claimed and is in no file.
+#[derive(Clone, Copy)]
+struct Gap {
+    /// Where a frame would have started.
+    from: Lsn,
+    /// Where the next one starts instead.
+    to: Lsn,
 }
 
 /// A segment that waits to be recycled.
@@ -65,9 +76,24 @@ impl Pipeline {
             held: VecDeque::new(),
             link,
             end,
+            gaps: VecDeque::new(),
             file,
             prepare: true,
         }
+    }
+
+    /// Notes that what comes next starts at `to`, in another file, and not where it would have.
+    pub(super) fn skip(&mut self, to: Lsn) {
+        let from = self.end.align_up(u64::from(self.file.align));
+        self.gaps.push_back(Gap { from, to });
+    }
+
+    /// What a header may claim to be durable when the watermark stands at `durable`: no more than
+    /// was written. Behind a gap the watermark is further on, and a header that is lost together
+    /// with the one that names the gap would prove the loss of what never was.
+    pub(super) fn claim(&mut self, durable: Lsn) -> Lsn {
+        self.gaps.retain(|gap| gap.to >= durable);
+        self.gaps.iter().find(|gap| gap.to == durable).map_or(durable, |gap| gap.from)
     }
 
     /// The file that the pipeline writes to.

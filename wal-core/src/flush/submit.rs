@@ -161,6 +161,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
                 // For readers, the file ends before the range, whatever the watermark.
                 let end = self.pipeline().end;
                 self.shared.end_file(end);
+                self.pipeline().skip(next.base);
                 self.pass(next.base, None);
             }
         }
@@ -191,7 +192,8 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
         let durable = shared.durable();
         let pipeline = self.pipeline();
-        let header = pipeline.header_of(place, salt, durable, created);
+        let claim = pipeline.claim(durable);
+        let header = pipeline.header_of(place, salt, claim, created);
         let end = pipeline.end;
         pipeline.file = header;
         pipeline.prepare = true;
@@ -203,6 +205,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     fn frame_header(&mut self, kind: frame::Kind, lsn: Lsn, len: u64, salt: u64) -> frame::Header {
         let durable = self.shared.durable();
         let pipeline = self.pipeline();
+        let durable = pipeline.claim(durable);
         let header = frame::Header { kind, lsn, len, durable, prev: pipeline.link, salt };
         pipeline.link = header.link();
         pipeline.end = header.end();

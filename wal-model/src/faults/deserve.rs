@@ -250,7 +250,9 @@ fn first_bad(chain: &[(File<'_>, Vec<Frame>)], left: &Comparison<'_>) -> Result<
     let mut closed = false;
     for (index, (file, frames)) in chain.iter().enumerate() {
         if !left.has_header(file) {
-            return Err(Bad { file: index, frames: 0, lsn: file.base, end, from: 0 });
+            // Without a file before it, nothing tells where it began.
+            let lsn = if index == 0 { 0 } else { file.base };
+            return Err(Bad { file: index, frames: 0, lsn, end, from: 0 });
         }
         closed = false;
         for (number, frame) in frames.iter().enumerate() {

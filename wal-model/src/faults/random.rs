@@ -71,23 +71,24 @@ impl Counts {
     }
 }
 
-/// Runs one seed.
+/// Runs one seed; with `trace`, says on standard error what is done and what it asks of the disk.
 ///
 /// # Errors
 ///
 /// What is wrong, and how to see it again.
-pub fn run(seed: u64) -> Result<Counts, String> {
+pub fn run(seed: u64, trace: bool) -> Result<Counts, String> {
     let mut random = Random::new(seed);
     let result = match random.below(3) {
-        0 => Run::<Overlapped>::new(random).live(),
-        1 => Run::<Aligned>::new(random).live(),
-        _ => Run::<Files>::new(random).live(),
+        0 => Run::<Overlapped>::new(random, trace).live(),
+        1 => Run::<Aligned>::new(random, trace).live(),
+        _ => Run::<Files>::new(random, trace).live(),
     };
     result.map_err(|wrong| format!("{wrong}\nagain: cargo faults random --seed {seed}"))
 }
 
 struct Run<M: Medium> {
     random: Random,
+    trace: bool,
     mood: Mood,
     options: Options,
     disk: SimDisk,
@@ -104,7 +105,7 @@ struct Left {
 }
 
 impl<M: Medium> Run<M> {
-    fn new(mut random: Random) -> Self {
+    fn new(mut random: Random, trace: bool) -> Self {
         let mood = match random.below(8) {
             0..3 => Mood::Fair,
             3..6 => Mood::Failing,
@@ -117,7 +118,7 @@ impl<M: Medium> Run<M> {
         let disk = SimDisk::new(random.next_u64());
         let counts = Counts { runs: 1, ..Counts::default() };
         let (oracle, medium) = (Shared::default(), PhantomData);
-        Self { random, mood, options, disk, oracle, counts, medium }
+        Self { random, trace, mood, options, disk, oracle, counts, medium }
     }
 
     fn live(mut self) -> Result<Counts, String> {
@@ -153,7 +154,11 @@ impl<M: Medium> Run<M> {
             if life.ended.is_some() || !self.disk.has_power() {
                 break;
             }
-            life.step(op(&mut self.random));
+            let op = op(&mut self.random);
+            if self.trace {
+                eprintln!("{op:?}");
+            }
+            life.step(op);
         }
         self.counts.poisoned += u64::from(matches!(life.ended, Some(Error::Poisoned { .. })));
         let powerless = !self.disk.has_power();
@@ -207,8 +212,19 @@ impl<M: Medium> Run<M> {
         } else {
             Durability::ProcessCrash
         };
-        self.disk = SimDisk::of(left, self.random.next_u64());
+        self.insert(left);
+        if self.trace {
+            eprintln!("crash: {survived:?} has survived, {deserved:?} is deserved");
+        }
         Left { survived, deserved }
+    }
+
+    /// Puts a disk with this on it in the place of the one there was.
+    fn insert(&mut self, image: Image) {
+        self.disk = SimDisk::of(image, self.random.next_u64());
+        if self.trace {
+            self.disk.watch(|call, _| eprintln!("    {call}"));
+        }
     }
 
     /// Inverts a few bits of the log's files.
@@ -255,7 +271,7 @@ impl<M: Medium> Run<M> {
                 true => image.process_crash(),
                 false => image.power_loss(survival),
             };
-            self.disk = SimDisk::of(image, self.random.next_u64());
+            self.insert(image);
             (survived, deserved) = (Durability::PowerLoss, None);
         }
         self.open_at_last(survived, deserved)
@@ -277,7 +293,7 @@ impl<M: Medium> Run<M> {
                 Ok(_) | Err(Error::NoSpace { .. }) => {}
                 Err(error) => return Err(format!("opening on a full disk: {error}")),
             }
-            self.disk = SimDisk::of(self.disk.image().process_crash(), self.random.next_u64());
+            self.insert(self.disk.image().process_crash());
             self.disk.set_capacity(None);
         }
         let exact = self.mood == Mood::Fair;
