@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use wal_core::format::file_header::{self, FileHeader};
 use wal_core::format::record::stored_len;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::{Appended, Durability, Error, Lsn, Options, Padding, Verdict, Wal};
@@ -31,7 +32,7 @@ enum Op {
     /// The last handle is dropped, and the log opened again.
     Drop,
     Close,
-    /// Closed, and the oldest files are removed while more than this many are left.
+    /// Truncated before the record that so many follow.
     Truncate(usize),
 }
 
@@ -58,7 +59,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u64>().prop_map(Op::Crash),
         1 => Just(Op::Drop),
         1 => Just(Op::Close),
-        1 => (1..4usize).prop_map(Op::Truncate),
+        2 => (0..8usize).prop_map(Op::Truncate),
     ]
 }
 
@@ -111,6 +112,15 @@ impl Naive {
         }
         assert_eq!(lsn, appended.end);
         self.calls += 1;
+    }
+
+    /// Everything before `start` is gone, after a call that gave up what lies before `lsn`.
+    fn truncate(&mut self, lsn: Lsn, start: Lsn) {
+        let gone = self.records.iter().take_while(|record| record.lsn < start).count();
+        assert!(self.records[..gone].iter().all(|record| record.lsn < lsn), "more is gone");
+        self.records.drain(..gone);
+        self.acknowledged = self.acknowledged.saturating_sub(gone);
+        self.written = self.written.saturating_sub(gone);
     }
 
     fn all_are_written(&mut self) {
@@ -185,6 +195,7 @@ struct Met {
     torn: AtomicUsize,
     ambiguous: AtomicUsize,
     truncated: AtomicUsize,
+    recycled: AtomicUsize,
     large: AtomicUsize,
 }
 
@@ -193,6 +204,7 @@ static MET: Met = Met {
     torn: AtomicUsize::new(0),
     ambiguous: AtomicUsize::new(0),
     truncated: AtomicUsize::new(0),
+    recycled: AtomicUsize::new(0),
     large: AtomicUsize::new(0),
 };
 
@@ -298,20 +310,29 @@ impl Run {
                 self.reopen(self.disk.crash(), self.naive.records.len());
             }
             Op::Truncate(keep) => {
-                self.wal.clone().close().unwrap();
-                self.retire();
-                let files = self.disk.sequences();
-                for sequence in files.iter().take(files.len().saturating_sub(*keep)) {
-                    self.disk.remove_file(*sequence);
-                }
-                let start = open(&self.disk, &self.options).0.start_lsn();
+                let Some(record) = self.naive.records.iter().rev().nth(*keep) else { return };
+                let lsn = record.lsn;
                 let before = self.naive.records.len();
-                self.naive.records.retain(|record| record.lsn >= start);
+                let start = self.wal.truncate_before(lsn).unwrap();
+                assert_eq!(start, self.wal.start_lsn());
+                self.naive.truncate(lsn, start);
                 meet(&MET.truncated, self.naive.records.len() < before);
-                self.reopen(self.disk.clone(), self.naive.records.len());
+                // All that may go is gone: the second file begins behind the record, or is not
+                // known to be durable.
+                let headers: Vec<_> = self.headers().collect();
+                if let [first, second, ..] = &headers[..] {
+                    assert!(first.base == start && start <= lsn);
+                    assert!(second.base > lsn || second.base >= self.wal.durable_lsn());
+                }
             }
         }
+        meet(&MET.recycled, self.headers().any(|header| header.recycled));
         self.naive.check(&self.wal);
+    }
+
+    fn headers(&self) -> impl Iterator<Item = FileHeader> {
+        let files = self.disk.sequences().into_iter();
+        files.filter_map(|file| file_header::decode(&self.disk.file(file)).ok())
     }
 }
 
@@ -333,7 +354,8 @@ fn the_log_is_what_a_list_would_be() {
         ("records lost in a crash", &MET.lost),
         ("torn ends", &MET.torn),
         ("ambiguous ends", &MET.ambiguous),
-        ("truncated logs", &MET.truncated),
+        ("truncations", &MET.truncated),
+        ("steps over files that were used before", &MET.recycled),
         ("records larger than a segment", &MET.large),
     ] {
         let count = met.load(Ordering::Relaxed);

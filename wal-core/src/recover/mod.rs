@@ -51,7 +51,8 @@ pub struct Scan {
     pub report: RecoveryReport,
     /// Identity of the log; `None` if no file header is intact.
     pub log_id: Option<[u8; 16]>,
-    /// The files that hold the log, in order.
+    /// The files that hold the log, in order; among them any that hold nothing of it, and end where
+    /// they begin, but which the next one names.
     pub files: Vec<LogFile>,
     /// The authoritative end: the position after the last record that was recovered.
     pub end: Lsn,

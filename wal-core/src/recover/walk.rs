@@ -210,10 +210,13 @@ impl Walk<'_> {
         self.tail.closed = false;
         let frames = self.report.frames;
         let flow = self.frames(index, header, bound.as_ref())?;
+        if self.report.frames > frames || bound.is_some() {
+            let path = self.files[index].entry.path.clone();
+            let end = self.tail.end.max(header.base);
+            self.table.push(LogFile { header: *header, path, end });
+        }
         if self.report.frames > frames {
             self.report.files += 1;
-            let path = self.files[index].entry.path.clone();
-            self.table.push(LogFile { header: *header, path, end: self.tail.end });
             self.last = Some(Predecessor {
                 sequence: header.sequence,
                 salt: header.salt,

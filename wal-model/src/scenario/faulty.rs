@@ -51,6 +51,8 @@ struct State {
     calls: u32,
     /// A call is under way; the log makes one at a time.
     busy: bool,
+    /// A file is being retired; one at a time, whatever else is under way.
+    retiring: bool,
     /// A write or a sync has failed: nothing may be written or synced any more.
     broken: bool,
     flights: Vec<Flight>,
@@ -65,6 +67,8 @@ pub(super) struct Counts {
     pub(super) syncs: u64,
     pub(super) out_of_order: u64,
     pub(super) most_in_flight: u64,
+    pub(super) retired: u64,
+    pub(super) retired_beside_a_call: u64,
 }
 
 /// A write in flight: where its bytes are, and what they were when it was submitted.
@@ -310,5 +314,27 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
 
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError> {
         self.inner.remove_unused(sequence)
+    }
+
+    fn retire(&self, sequence: u64) -> Result<(), SinkError> {
+        let oldest = self.inner.list()?.files.first().map(|file| file.sequence);
+        assert_eq!(oldest, Some(sequence), "a file is retired that is not the oldest");
+        {
+            let mut state = self.control.state();
+            assert!(!state.retiring, "a file is retired while another one is");
+            state.retiring = true;
+            state.counts.retired_beside_a_call += u64::from(state.busy);
+        }
+        step();
+        (self.control.before)();
+        let result = match self.control.fails(SinkOp::Remove) {
+            None => self.inner.retire(sequence),
+            Some(kind) => Err(SinkError::of(SinkOp::Remove, kind.into())),
+        };
+        step();
+        let mut state = self.control.state();
+        state.retiring = false;
+        state.counts.retired += u64::from(result.is_ok());
+        result
     }
 }

@@ -37,6 +37,8 @@ struct State {
     /// Records whose append failed: a poisoned log may hold them all the same.
     failed: BTreeSet<Vec<u8>>,
     marks: Marks,
+    /// Everything before this may be gone.
+    truncated: Lsn,
 }
 
 impl Journal {
@@ -75,6 +77,12 @@ impl Journal {
         marks.written = marks.written.max(Some(lsn));
     }
 
+    /// The log is about to be truncated before `lsn`.
+    pub(super) fn truncated(&self, lsn: Lsn) {
+        let mut state = self.state();
+        state.truncated = state.truncated.max(lsn);
+    }
+
     pub(super) fn marks(&self) -> Marks {
         self.state().marks
     }
@@ -93,7 +101,8 @@ impl Journal {
     }
 
     /// Holds what a log now contains against what was appended: a prefix of it, up to `acked` at
-    /// least, byte for byte, and of each batch all or nothing. Every append has returned by now.
+    /// least, without more than was truncated, byte for byte, and of each batch all or nothing.
+    /// Every append has returned by now.
     pub(super) fn check<S: SegmentSink>(&self, wal: &Wal<S>, acked: Option<Lsn>, what: &str) {
         let records = match wal.iter_from(wal.start_lsn()) {
             Ok(records) => records.collect::<Result<Vec<_>, _>>(),
@@ -103,16 +112,26 @@ impl Journal {
             Ok(records) => records.into_iter().map(|r| (r.lsn, r.payload)).collect(),
             Err(error) => panic!("{what}: reading it fails: {error}"),
         };
-        self.check_prefix(&found, what);
-        let end = found.last_key_value().map(|(&lsn, _)| lsn);
+        let start = wal.start_lsn();
+        self.check_from(start, &found, what);
+        let state = self.state();
+        let lost = state.appended.range(state.truncated.min(start)..start).next();
+        assert!(lost.is_none(), "{what}: {lost:?} is gone, truncated before {}", state.truncated);
+        let end = found.last_key_value().or(state.appended.range(..start).next_back());
+        let end = end.map(|(&lsn, _)| lsn);
         assert!(end >= acked, "{what}: {acked:?} was acknowledged, and the log ends at {end:?}");
     }
 
     /// Whether `found` is a prefix of what was appended.
     pub(super) fn check_prefix(&self, found: &BTreeMap<Lsn, Vec<u8>>, what: &str) {
+        self.check_from(Lsn::ZERO, found, what);
+    }
+
+    /// Whether `found` is a prefix of what was appended at or behind `start`.
+    pub(super) fn check_from(&self, start: Lsn, found: &BTreeMap<Lsn, Vec<u8>>, what: &str) {
         let state = self.state();
         let Some((&end, _)) = found.last_key_value() else { return };
-        for (lsn, payload) in state.appended.range(..=end) {
+        for (lsn, payload) in state.appended.range(start..=end) {
             match found.get(lsn) {
                 Some(there) => assert!(there == payload, "{what}: the record at {lsn} has changed"),
                 None => panic!("{what}: the record at {lsn} is missing before {end}"),
@@ -126,7 +145,8 @@ impl Journal {
         }
         for batch in &state.batches {
             let there = batch.iter().filter(|lsn| found.contains_key(lsn)).count();
-            assert!(there == 0 || there == batch.len(), "{what}: a part of batch {batch:?}");
+            let whole = batch.iter().filter(|&&lsn| lsn >= start).count();
+            assert!(there == 0 || there == whole, "{what}: a part of batch {batch:?}");
         }
     }
 }

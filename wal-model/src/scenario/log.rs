@@ -241,6 +241,12 @@ impl<St: Store> Log<St> {
         Ok(())
     }
 
+    /// Truncates the log before `lsn`, and notes it.
+    pub(super) fn truncate(&self, lsn: Lsn) -> Result<Lsn, Error> {
+        self.journal.truncated(lsn);
+        self.wal.truncate_before(lsn)
+    }
+
     /// A waker that wakes `waker`, and of which nothing may be left at the end.
     pub(super) fn waker(&self, waker: &Waker) -> Waker {
         let told = Arc::new(Told(waker.clone()));
@@ -265,6 +271,8 @@ impl<St: Store> Log<St> {
         self.tally.add("injected failures", counts.failures);
         self.tally.add("writes ended out of order", counts.out_of_order);
         self.tally.add("runs with 3 writes in flight", u64::from(counts.most_in_flight >= 3));
+        self.tally.add("retired files", counts.retired);
+        self.tally.add("files retired beside a call", counts.retired_beside_a_call);
         let process = self.journal.marks().written.is_some();
         let last = take_images(&*self.store, &self.journal, process);
         let Self { wal, journal, store, images, tally, .. } = self;

@@ -80,12 +80,14 @@ mod log;
 #[cfg(wal_shuttle)]
 mod schedule;
 #[cfg(wal_shuttle)]
+mod truncating;
+#[cfg(wal_shuttle)]
 mod waiting;
 #[cfg(wal_shuttle)]
 mod watch;
 
 #[cfg(wal_shuttle)]
-pub use self::{appending::*, failing::*, futures::*, waiting::*};
+pub use self::{appending::*, failing::*, futures::*, truncating::*, waiting::*};
 #[cfg(wal_shuttle)]
 pub use shuttle;
 
@@ -99,6 +101,7 @@ macro_rules! shuttle_scenarios {
             stale_writers
             group_commit levels_of_durability followers marks closing
             executor_futures dropped_jobs unblocking_sink
+            truncating
             full_disk failing_write failing_sync panicking_sink writes_in_flight failing_in_flight
         }
     };
