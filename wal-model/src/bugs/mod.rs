@@ -8,6 +8,7 @@
 pub mod command;
 mod flush;
 mod orderings;
+mod retire;
 mod ring;
 pub mod run;
 mod schedules;
@@ -97,8 +98,10 @@ impl fmt::Display for Layer {
     }
 }
 
-/// Every bug: those of the ring, of its memory orderings, of the flush, and of what is on disk.
+/// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
+/// what becomes of old files.
 #[must_use]
 pub fn all() -> Vec<Bug> {
-    [ring::BUGS, orderings::BUGS, flush::BUGS, schedules::BUGS, storage::BUGS].concat()
+    [ring::BUGS, orderings::BUGS, flush::BUGS, schedules::BUGS, storage::BUGS, retire::BUGS]
+        .concat()
 }
