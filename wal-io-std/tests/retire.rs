@@ -253,6 +253,7 @@ fn a_death_at_any_call_leaves_a_whole_log() {
             let gate = Arc::new(Gate::default());
             layer.inject(call, "", nth, 1, Fault::Gate(Arc::clone(&gate)));
             let reached = thread::scope(|scope| {
+                let opened = gate.opened_at_last();
                 let work = scope.spawn(|| {
                     wal.truncate_before(lsns[20]).unwrap();
                     (70..90).for_each(|n| _ = put(&wal, n));
@@ -276,7 +277,7 @@ fn a_death_at_any_call_leaves_a_whole_log() {
                     assert!(found.windows(2).all(|pair| pair[0] + 1 == pair[1]));
                     assert!(names(copy.path()).iter().all(|name| name.ends_with(".wal")));
                 }
-                gate.open();
+                drop(opened);
                 work.join().unwrap();
                 reached
             });
@@ -302,6 +303,7 @@ fn a_read_of_a_file_that_became_another_one_says_that_it_is_gone() {
         let gate = Arc::new(Gate::default());
         layer.inject(Call::Read, &name(1), 0, 1, Fault::Gate(Arc::clone(&gate)));
         thread::scope(|scope| {
+            let opened = gate.opened_at_last();
             let reader = scope.spawn(|| {
                 if by_cursor {
                     wal.cursor_from(lsns[1])
@@ -315,7 +317,7 @@ fn a_read_of_a_file_that_became_another_one_says_that_it_is_gone() {
             gate.reached();
             wal.truncate_before(lsns[15]).unwrap();
             (16..40).for_each(|n| _ = put(&wal, n));
-            gate.open();
+            drop(opened);
             match reader.join().unwrap() {
                 Err(Error::Truncated { first_available, .. }) => {
                     assert_eq!(first_available, wal.start_lsn());

@@ -52,6 +52,17 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Opens the gate when the guard is dropped: a test that fails waits for nobody there.
+    pub fn opened_at_last(&self) -> impl Drop {
+        struct Open<'a>(&'a Gate);
+        impl Drop for Open<'_> {
+            fn drop(&mut self) {
+                self.0.open();
+            }
+        }
+        Open(self)
+    }
+
     /// Whether somebody has come to the gate.
     pub fn is_reached(&self) -> bool {
         self.open.lock().unwrap().1
