@@ -17,6 +17,8 @@
 //! that passed may fail after an update.
 
 pub mod conformance;
+#[cfg(not(any(wal_loom, wal_shuttle)))]
+pub mod kill;
 pub mod sim;
 
 use std::path::PathBuf;
