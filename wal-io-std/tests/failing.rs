@@ -176,9 +176,11 @@ mod linux {
             let options = Options::default().segment_size(8 << 10).segments(4);
             let options = options.file_size(self.file_size).max_record_len(1 << 20);
             let options = options.executor(|job| drop(std::thread::spawn(job)));
-            // With one thread that makes files for all, whose calls the tracer counts, too.
             let preparation = match (self.how, self.expected) {
+                // The tracer counts in each thread, and the helper is another one each time.
                 (How::Once(..), Refused(_)) => Preparation::Inline,
+                // A file that was made ahead would be there to be used.
+                (How::Before(..), _) => Preparation::Inline,
                 _ => Preparation::Thread,
             };
             wal_io_std::open_with(dir, options, &FileOptions::default().preparation(preparation))
