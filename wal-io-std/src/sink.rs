@@ -33,6 +33,8 @@ pub struct FileSink<L: FileLayer = Os> {
     writers: Mutex<BTreeMap<u64, Writer<L::File>>>,
     /// Held while syncing, so that nobody takes a sync under way for done.
     syncing: Mutex<()>,
+    /// Files in the making that an earlier process left behind; removed with the first `create`.
+    leftovers: Mutex<Vec<PathBuf>>,
     /// The first failed write or sync.
     failure: OnceLock<String>,
     dir: Arc<Dir<L>>,
@@ -54,7 +56,8 @@ struct Writer<F> {
 impl FileSink {
     /// Locks the directory and makes what is in it durable, so that whatever is read later is on
     /// the device and not just in the page cache, left by a process that died. Leftovers of files
-    /// in the making are removed. Blocks: writes back what is dirty, waits about 100 ms for a lock.
+    /// in the making stay until the first file is [made](SegmentSink::create): then recovery has
+    /// found that the log is ours to change. Blocks: writes back what is dirty, waits about 100 ms for a lock.
     ///
     /// # Errors
     ///
@@ -74,7 +77,7 @@ impl<L: FileLayer> FileSink<L> {
     pub fn with_layer(layer: L, dir: &Path, options: &FileOptions) -> Result<Self, Error> {
         let dir = if options.create { Dir::create(layer, dir) } else { Dir::open(layer, dir) }?;
         let lock = dir.lock()?;
-        let found = settle(&dir)?;
+        let (found, leftovers) = settle(&dir)?;
         let dir = Arc::new(dir);
         Ok(Self {
             source: DirSource::over(Arc::clone(&dir)),
@@ -82,6 +85,7 @@ impl<L: FileLayer> FileSink<L> {
             preparation: options.preparation,
             writers: Mutex::default(),
             syncing: Mutex::default(),
+            leftovers: Mutex::new(leftovers),
             failure: OnceLock::new(),
             dir,
             _lock: lock,
@@ -168,6 +172,20 @@ impl<L: FileLayer> FileSink<L> {
         });
     }
 
+    /// Removes what an earlier process left of files in the making. What resists is tried again.
+    fn remove_leftovers(&self) -> Result<(), SinkError> {
+        let mut leftovers = lock(&self.leftovers);
+        while let Some(path) = leftovers.last() {
+            match uninterrupted(|| self.dir.layer.remove(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(SinkOp::Remove, None, path, None)(error));
+                }
+                _ => drop(leftovers.pop()),
+            }
+        }
+        Ok(())
+    }
+
     /// Closes file `sequence`, which goes or is replaced.
     fn forget(&self, sequence: u64) {
         lock(&self.writers).remove(&sequence);
@@ -175,12 +193,9 @@ impl<L: FileLayer> FileSink<L> {
     }
 }
 
-/// Removes leftovers and makes everything present durable; returns the sequence numbers present.
-fn settle<L: FileLayer>(dir: &Dir<L>) -> Result<BTreeSet<u64>, SinkError> {
-    let (listing, temporary) = dir.list()?;
-    for path in temporary {
-        uninterrupted(|| dir.layer.remove(&path)).map_err(at(SinkOp::Remove, None, &path, None))?;
-    }
+/// Makes everything present durable; returns the sequence numbers present, and the leftovers.
+fn settle<L: FileLayer>(dir: &Dir<L>) -> Result<(BTreeSet<u64>, Vec<PathBuf>), SinkError> {
+    let (listing, leftovers) = dir.list()?;
     for entry in &listing.files {
         let file = dir.open_file(entry.sequence, Access::Read)?;
         uninterrupted(|| dir.layer.sync_data(&file)).map_err(dir.failed(
@@ -193,7 +208,7 @@ fn settle<L: FileLayer>(dir: &Dir<L>) -> Result<BTreeSet<u64>, SinkError> {
         dir.layer.drop_cache(&file);
     }
     dir.sync().map_err(at(SinkOp::Sync, None, dir.path(), None))?;
-    Ok(listing.files.iter().map(|file| file.sequence).collect())
+    Ok((listing.files.iter().map(|file| file.sequence).collect(), leftovers))
 }
 
 impl<L: FileLayer> LogSource for FileSink<L> {
@@ -212,6 +227,7 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)), never replaced.
     fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.check(SinkOp::Create, Some(sequence))?;
+        self.remove_leftovers()?;
         if let Some(writer) = lock(&self.writers).get(&sequence) {
             if let Some((as_asked, created)) = writer.made
                 && as_asked == capacity

@@ -116,10 +116,16 @@ fn foreign_names_are_reported_and_left_alone() {
         foreign.sort();
         assert_eq!(listing.foreign, foreign);
     };
-    // Reading for tools changes nothing; opening removes what was in the making.
+    // Reading for tools changes nothing; making a file removes what was in the making.
     check(DirSource::open(dir.path()).unwrap().list().unwrap());
     assert!(at(&format!("{}.tmp", name(6))).exists());
-    check(open(dir.path()).unwrap().list().unwrap());
+    let sink = open(dir.path()).unwrap();
+    check(sink.list().unwrap());
+    assert!(
+        at(&format!("{}.tmp", name(6))).exists(),
+        "recovery may still find that it is not ours"
+    );
+    sink.create(3, 4 * KIB).unwrap();
     assert!(!at(&format!("{}.tmp", name(6))).exists());
     assert_eq!(fs::read(at("3.wal")).unwrap(), b"mine");
 }
