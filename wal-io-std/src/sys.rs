@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What a file is opened for.
@@ -155,7 +155,8 @@ impl FileLayer for Os {
 
     fn open(&self, path: &Path, access: Access) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true);
+        // A symbolic link is foreign: neither what it names is ours nor the link itself.
+        options.read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
         match access {
             Access::Read => {}
             Access::Update => {
