@@ -76,14 +76,15 @@ pub(crate) fn at(
 pub(crate) struct Dir<L: FileLayer> {
     pub(crate) layer: L,
     path: PathBuf,
-    /// Kept open, so that an error of writing the directory back reaches our next sync.
+    /// Kept open, so that an error of writing the directory back reaches our next sync, and that
+    /// another directory in its place is noticed.
     handle: L::File,
 }
 
 /// The lock of a directory, released when dropped.
 #[derive(Debug)]
 pub(crate) struct DirLock<L: FileLayer> {
-    _file: L::File,
+    file: L::File,
 }
 
 impl<L: FileLayer> Dir<L> {
@@ -123,10 +124,29 @@ impl<L: FileLayer> Dir<L> {
                 thread::sleep(LOCK_PAUSE);
             }
             if uninterrupted(|| self.layer.try_lock(&file)).map_err(&failed)? {
-                return Ok(DirLock { _file: file });
+                return Ok(DirLock { file });
             }
         }
         Err(Error::Locked { path: self.path.clone() })
+    }
+
+    /// Refuses if the path names another directory by now, or none: what is made there would not
+    /// be part of this log.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if uninterrupted(|| self.layer.is_at(&self.handle, &self.path))? {
+            return Ok(());
+        }
+        let message = "the log's directory was moved, removed or replaced while the log is open";
+        Err(io::Error::new(ErrorKind::NotFound, message))
+    }
+
+    /// Refuses if the lock has lost its name: then another process can take one of that name.
+    pub(crate) fn check_lock(&self, lock: &DirLock<L>) -> io::Result<()> {
+        if uninterrupted(|| self.layer.is_at(&lock.file, &self.path.join(LOCK_NAME)))? {
+            return Ok(());
+        }
+        let message = "the log's lock was removed or replaced while the log is open";
+        Err(io::Error::new(ErrorKind::NotFound, message))
     }
 
     /// Lists log files, foreign names, and leftovers of files in the making.

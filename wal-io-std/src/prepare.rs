@@ -239,6 +239,7 @@ impl<L: FileLayer> Maker<L> {
     ) -> Result<Made<L::File>, SinkError> {
         let path = self.dir.file_path(sequence);
         let failed = |path| at(SinkOp::Create, Some(sequence), path, None);
+        self.dir.check().map_err(failed(self.dir.path()))?;
         // Taken out even if it turns out unfit: what replaces it is not what `open` synced.
         let found = lock(&self.state).found.remove(&sequence);
         if let Some(there) = self.unused(&path).map_err(failed(&path))?

@@ -39,7 +39,7 @@ pub struct FileSink<L: FileLayer = Os> {
     failure: OnceLock<String>,
     dir: Arc<Dir<L>>,
     /// Last: released when nothing can touch the directory any more.
-    _lock: DirLock<L>,
+    dir_lock: DirLock<L>,
 }
 
 #[derive(Debug)]
@@ -51,6 +51,19 @@ struct Writer<F> {
     written: bool,
     /// Whether a write completed that no sync has covered.
     dirty: bool,
+    /// Whether it had a name, in the eyes of the system, when it was opened.
+    linked: bool,
+}
+
+impl<F> Writer<F> {
+    fn new(
+        layer: &impl FileLayer<File = F>,
+        file: Arc<F>,
+        made: Option<(u64, Created)>,
+    ) -> Self {
+        let linked = layer.links(&file).is_ok_and(|links| links > 0);
+        Self { file, made, written: false, dirty: false, linked }
+    }
 }
 
 impl FileSink {
@@ -76,7 +89,7 @@ impl<L: FileLayer> FileSink<L> {
     /// As [`FileSink::open`].
     pub fn with_layer(layer: L, dir: &Path, options: &FileOptions) -> Result<Self, Error> {
         let dir = if options.create { Dir::create(layer, dir) } else { Dir::open(layer, dir) }?;
-        let lock = dir.lock()?;
+        let dir_lock = dir.lock()?;
         let (found, leftovers) = settle(&dir)?;
         let dir = Arc::new(dir);
         Ok(Self {
@@ -88,7 +101,7 @@ impl<L: FileLayer> FileSink<L> {
             leftovers: Mutex::new(leftovers),
             failure: OnceLock::new(),
             dir,
-            _lock: lock,
+            dir_lock,
         })
     }
 
@@ -119,8 +132,8 @@ impl<L: FileLayer> FileSink<L> {
         }
         let file = Arc::new(self.dir.open_file(sequence, Access::Update)?);
         let again = Arc::clone(&file);
-        let writer = Writer { file, made: None, written: true, dirty: false };
-        writers.insert(sequence, writer);
+        let writer = Writer::new(&self.dir.layer, file, None);
+        writers.insert(sequence, Writer { written: true, ..writer });
         Ok(again)
     }
 
@@ -145,17 +158,31 @@ impl<L: FileLayer> FileSink<L> {
             .map(|(sequence, writer)| {
                 // Cleared first: a write that completes from here on needs another sync.
                 writer.dirty = false;
-                (*sequence, Arc::clone(&writer.file))
+                (*sequence, Arc::clone(&writer.file), writer.capacity, writer.linked)
             })
             .collect();
-        for (sequence, file) in &dirty {
-            uninterrupted(|| self.dir.layer.sync_data(file)).map_err(self.dir.failed(
-                SinkOp::Sync,
-                *sequence,
-                None,
-            ))?;
+        for (sequence, file, capacity, linked) in &dirty {
+            let failed = self.dir.failed(SinkOp::Sync, *sequence, None);
+            uninterrupted(|| self.dir.layer.sync_data(file)).map_err(&failed)?;
+            self.check_file(file, *capacity, *linked).map_err(failed)?;
         }
         self.close_old();
+        Ok(())
+    }
+
+    /// Refuses a file whose bytes will not be found again: a system syncs those of a file without
+    /// a name, too, and those that a shorter file no longer holds are gone.
+    fn check_file(&self, file: &L::File, capacity: Option<u64>, linked: bool) -> io::Result<()> {
+        let layer = &self.dir.layer;
+        if linked && uninterrupted(|| layer.links(file))? == 0 {
+            let message = "the file was removed or replaced while it is written to";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        let len = uninterrupted(|| layer.len(file))?;
+        if capacity.is_some_and(|capacity| len < capacity) {
+            let message = format!("the file was cut to {len} bytes while it is written to");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
         Ok(())
     }
 
@@ -227,6 +254,8 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)), never replaced.
     fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
         self.check(SinkOp::Create, Some(sequence))?;
+        let there = self.dir.check().and_then(|()| self.dir.check_lock(&self.dir_lock));
+        there.map_err(at(SinkOp::Create, Some(sequence), self.dir.path(), None))?;
         self.remove_leftovers()?;
         if let Some(writer) = lock(&self.writers).get(&sequence) {
             if let Some((as_asked, created)) = writer.made
@@ -248,8 +277,7 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
         self.source.forget(sequence);
         let file = Arc::new(made.file);
         let created = made.created;
-        let made = Some((made.capacity, created));
-        let writer = Writer { file, made, written: false, dirty: false };
+        let writer = Writer::new(&self.dir.layer, file, Some((made.capacity, created)));
         lock(&self.writers).insert(sequence, writer);
         Ok(created)
     }

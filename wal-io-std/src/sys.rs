@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What a file is opened for.
@@ -69,6 +69,28 @@ pub trait FileLayer: Send + Sync + 'static {
     ///
     /// The system's.
     fn len(&self, file: &Self::File) -> io::Result<u64>;
+
+    /// How many names an open file has: none, if it was removed or replaced. A layer whose files
+    /// nobody else touches need not know.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn links(&self, file: &Self::File) -> io::Result<u64> {
+        let _ = file;
+        Ok(1)
+    }
+
+    /// Whether `path` names the open `file`, or open directory. As for [`links`](Self::links), a
+    /// layer need not know.
+    ///
+    /// # Errors
+    ///
+    /// The system's; that there is nothing at `path` is none.
+    fn is_at(&self, file: &Self::File, path: &Path) -> io::Result<bool> {
+        let _ = (file, path);
+        Ok(true)
+    }
 
     /// Reads once; 0 at the end of the file.
     ///
@@ -187,6 +209,19 @@ impl FileLayer for Os {
 
     fn len(&self, file: &File) -> io::Result<u64> {
         Ok(file.metadata()?.len())
+    }
+
+    fn links(&self, file: &File) -> io::Result<u64> {
+        Ok(file.metadata()?.nlink())
+    }
+
+    fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
+        let open = file.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn read_at(&self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {

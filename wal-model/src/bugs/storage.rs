@@ -99,8 +99,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a sync passes over the file before the newest",
         edits: &[Edit {
             file: SINK,
-            find: "        for (sequence, file) in &dirty {",
-            replace: "        for (sequence, file) in dirty.iter().rev().take(1) {",
+            find: "        for (sequence, file, capacity, linked) in &dirty {",
+            replace: "        for (sequence, file, capacity, linked) in dirty.iter().rev().take(1) {",
         }],
         caught_by: &[Files("write_sync")],
     },
