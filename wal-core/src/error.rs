@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// The disk is full. Nothing acknowledged is lost and nothing appended is dropped: free some
     /// space and call again.
-    #[error("no space for the next log file: {source}")]
+    #[error("the disk is full: {source}; free some space and call again")]
     NoSpace {
         /// The failure.
         source: Arc<SinkError>,

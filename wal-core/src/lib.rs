@@ -32,6 +32,7 @@ mod reservation;
 pub mod segment;
 mod shared;
 pub mod sink;
+mod start;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,19 +1,18 @@
 //! Opening: recover what is there, fence it off, start a new file behind it.
 
-use std::io::IoSlice;
-
 use crate::error::Error;
-use crate::flush::{Desk, Pipeline};
+use crate::flush::{Desk, Failure, Pipeline};
 use crate::format::file_header::FileHeader;
 use crate::format::frame::Link;
 use crate::format::record;
 use crate::options::Options;
 use crate::probe::{NoProbe, Probe};
-use crate::recover::{self, Aside, RecoveryReport, Scan, ScanOptions};
+use crate::recover::{self, RecoveryReport, Scan, ScanOptions};
 use crate::segment::place::{Layout, Place};
 use crate::segment::{Buffer, Ring};
 use crate::shared::{Parts, ReadFile, Shared};
-use crate::sink::{Created, SegmentMemory, SegmentSink, SinkError, SinkOp, Write};
+use crate::sink::{SegmentMemory, SegmentSink, SinkError, SinkOp};
+use crate::start::Start;
 use crate::sync::Arc;
 use crate::wal::Wal;
 
@@ -24,11 +23,16 @@ impl<S: SegmentSink> Wal<S> {
     /// recovered files are never appended to: the log goes on in a new one, whose header says
     /// where the old ones end. Blocks for I/O: reads the whole log, writes and syncs one block.
     ///
+    /// On a full disk a log that exists opens all the same, and can be read. What is left to be
+    /// written then (the copy of a torn end, which the report does not name in this case, and the
+    /// new file) is written as soon as somebody waits and there is room; until then waiting fails
+    /// with [`Error::NoSpace`].
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidOption`]; [`Error::Corrupt`] if durable data is damaged or missing (nothing
     /// is changed then; see [`Options::recovery`]); [`Error::UnsupportedFormat`];
-    /// [`Error::NoSpace`] if there is no room for a file; [`Error::Sink`] for any other failure of
+    /// [`Error::NoSpace`] if there is no room for the first file of a new log; [`Error::Sink`] for any other failure of
     /// the sink, failed reads included.
     pub fn open(sink: S, options: Options) -> Result<(Self, RecoveryReport), Error> {
         Self::open_with_probe(sink, options, NoProbe)
@@ -62,7 +66,6 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
         let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
 
-        copy_aside(&sink, &mut scan)?;
         let sequence = start_sequence(&scan);
         let (salt_seed, log_id) = random(options.seed)?;
         let first = Place {
@@ -72,7 +75,6 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             file_capacity: layout.file,
         };
         let ring = Ring::new(buffers, layout, first, salt_seed, probe);
-        let created = sink.create(sequence, first.file_capacity)?;
         let header = FileHeader {
             log_id: scan.log_id.unwrap_or(log_id),
             sequence,
@@ -84,21 +86,26 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             prev: scan.last,
             durable: scan.end,
             recovered: scan.log_id.is_some(),
-            recycled: created == Created::Recycled,
+            // Beginning the file will tell; only recovery asks.
+            recycled: false,
         };
-        start_file(&sink, &header)?;
-        // Only now, when the new header says that they are no part of the log: a crash in between
-        // finds either the log as it was or files that are known to be skipped.
-        move_aside(&sink, &mut scan)?;
-        for &empty in scan.unused.iter().chain(&scan.vacant).filter(|&&file| file != sequence) {
-            sink.remove_unused(empty)?;
-        }
+        let mut start = Start::new(&scan, header);
+        let started = start.run(&sink);
+        scan.report.set_aside.append(&mut start.kept);
+        let start = match started {
+            Ok(()) => None,
+            // What is there can be read, and perhaps makes room.
+            Err(Failure::Harmless(cause)) if cause.is_no_space() && scan.log_id.is_some() => {
+                Some(start)
+            }
+            Err(Failure::Harmless(cause) | Failure::Fatal(cause)) => return Err(cause.into()),
+        };
 
         let link = scan.last.map_or(Link::NONE, |last| last.last_frame);
         let shared = Shared::new(Parts {
             ring,
             sink,
-            desk: Desk::new(Box::new(Pipeline::new(header, link, scan.end))),
+            desk: Desk::new(Box::new(Pipeline::new(header, link, scan.end, start))),
             start: first.base,
             files: read_files(&scan, header),
             holes: scan.report.holes.iter().map(|h| h.lsn..h.lsn.advance(h.len)).collect(),
@@ -123,26 +130,6 @@ fn check_memory(memory: &SegmentMemory, len: usize, align: usize) -> Result<(), 
     Err(Error::from(SinkError::of(SinkOp::Memory, std::io::Error::other(message))))
 }
 
-/// Keeps a copy of what recovery cuts off from files that stay.
-fn copy_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
-    for aside in &scan.aside {
-        if let Aside::Range { sequence, offset, len } = *aside {
-            scan.report.set_aside.push(sink.set_aside(sequence, offset, len)?);
-        }
-    }
-    Ok(())
-}
-
-/// Moves files away that are no part of the log.
-fn move_aside<S: SegmentSink>(sink: &S, scan: &mut Scan) -> Result<(), Error> {
-    for aside in scan.aside.iter().rev() {
-        if let Aside::File { sequence } = *aside {
-            scan.report.set_aside.push(sink.set_aside_file(sequence)?);
-        }
-    }
-    Ok(())
-}
-
 /// The number of the file to start: of the first that was prepared behind all others, if any was.
 fn start_sequence(scan: &Scan) -> u64 {
     let mut sequence = scan.next_sequence;
@@ -150,15 +137,6 @@ fn start_sequence(scan: &Scan) -> u64 {
         sequence -= 1;
     }
     sequence
-}
-
-/// Makes the new file's header durable: from now on the old ones end where it says.
-fn start_file<S: SegmentSink>(sink: &S, header: &FileHeader) -> Result<(), Error> {
-    let block = header.encode();
-    let parts = [IoSlice::new(&block[..])];
-    sink.write(&Write { ticket: 0, file: header.sequence, offset: 0, parts: &parts })?;
-    sink.sync()?;
-    Ok(())
 }
 
 fn read_files(scan: &Scan, newest: FileHeader) -> Vec<ReadFile> {

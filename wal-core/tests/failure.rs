@@ -145,13 +145,65 @@ fn a_full_disk_is_reported_and_survived() {
 }
 
 #[test]
-fn a_full_disk_at_open_is_an_error_by_that_name() {
+fn a_new_log_does_not_open_on_a_full_disk() {
     let disk = MemDisk::new();
-    drop(open(&disk, tiny()));
     let (sink, control) = ScriptSink::open(&disk);
     control.on_create(Rule::Fail(ErrorKind::StorageFull));
     let error = Wal::open(sink, tiny()).unwrap_err();
     assert!(error.is_no_space(), "{error:?}");
+    assert!(disk.sequences().is_empty());
+}
+
+/// A log that cannot be opened can neither be read nor be truncated to make room.
+#[test]
+fn a_log_opens_on_a_full_disk_and_begins_its_file_when_there_is_room() {
+    let disk = MemDisk::new();
+    let wal = open(&disk, tiny());
+    wal.append_and_sync(b"there").unwrap();
+    drop(wal);
+    let before = disk.sequences();
+    let (sink, control) = ScriptSink::open(&disk);
+    control.on_create(Rule::Fail(ErrorKind::StorageFull));
+    let (wal, report) = Wal::open(sink, tiny()).unwrap();
+    assert_eq!((report.verdict, report.records), (Verdict::Clean, 1));
+    assert_eq!(payloads(&wal), [b"there"]);
+    let late = wal.append(b"late").unwrap();
+    for _ in 0..2 {
+        assert!(wal.wait_durable(late.lsn).unwrap_err().is_no_space());
+        assert!(wal.mark_durable().unwrap_err().is_no_space());
+        assert!(wal.append(&[7; 20_000]).unwrap_err().is_no_space());
+    }
+    assert_eq!(payloads(&wal), [b"there"]);
+    // Whoever dies now has changed nothing.
+    assert_eq!(disk.sequences(), before);
+    assert_eq!(payloads(&open(&disk.crash(), tiny())), [b"there"]);
+
+    control.on_create(Rule::Pass);
+    wal.wait_durable(late.lsn).unwrap();
+    assert_eq!(payloads(&wal), [&b"there"[..], b"late"]);
+    let after = open(&disk.crash(), tiny());
+    assert_eq!(payloads(&after), [&b"there"[..], b"late"]);
+}
+
+/// What fails otherwise than for want of room fails the opening, or the log.
+#[test]
+fn only_a_full_disk_is_waited_for() {
+    for full in [false, true] {
+        let disk = MemDisk::new();
+        drop(open(&disk, tiny()));
+        let (sink, control) = ScriptSink::open(&disk);
+        control.on_create(Rule::Fail(if full { ErrorKind::StorageFull } else { ErrorKind::Other }));
+        let opened = Wal::open(sink, tiny());
+        assert_eq!(opened.is_ok(), full);
+        let Ok((wal, _)) = opened else { continue };
+        control.on_create(Rule::Pass);
+        control.on_write(Rule::Fail(ErrorKind::Other));
+        for _ in 0..2 {
+            let error = wal.append_and_sync(b"x").unwrap_err();
+            assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+        }
+        assert_eq!(payloads(&open(&disk.crash(), tiny())).len(), 0);
+    }
 }
 
 /// A leader that panics inside the sink poisons the log and leaves nobody asleep.

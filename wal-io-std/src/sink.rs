@@ -56,11 +56,7 @@ struct Writer<F> {
 }
 
 impl<F> Writer<F> {
-    fn new(
-        layer: &impl FileLayer<File = F>,
-        file: Arc<F>,
-        made: Option<(u64, Created)>,
-    ) -> Self {
+    fn new(layer: &impl FileLayer<File = F>, file: Arc<F>, made: Option<(u64, Created)>) -> Self {
         let linked = layer.links(&file).is_ok_and(|links| links > 0);
         Self { file, made, written: false, dirty: false, linked }
     }
@@ -158,7 +154,8 @@ impl<L: FileLayer> FileSink<L> {
             .map(|(sequence, writer)| {
                 // Cleared first: a write that completes from here on needs another sync.
                 writer.dirty = false;
-                (*sequence, Arc::clone(&writer.file), writer.capacity, writer.linked)
+                let capacity = writer.made.map(|(capacity, _)| capacity);
+                (*sequence, Arc::clone(&writer.file), capacity, writer.linked)
             })
             .collect();
         for (sequence, file, capacity, linked) in &dirty {

@@ -172,14 +172,15 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         }
         shared.wake_satisfied();
         // Last, since starting the preparation takes its time, and everyone served is on their way.
-        if std::mem::take(&mut self.pipeline().prepare) {
+        // Not while the present file waits for room: the next one would take it.
+        if self.pipeline().start.is_none() && std::mem::take(&mut self.pipeline().prepare) {
             shared.sink.prepare(self.pipeline().file.sequence + 1, shared.ring.layout().file);
         }
     }
 }
 
 /// How a step of the sink failed.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nothing was lost; it can be tried again.
     Harmless(SinkError),
     /// Data may be lost: poison.

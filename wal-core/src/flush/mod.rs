@@ -27,6 +27,7 @@ mod waiters;
 
 pub(crate) use desk::Desk;
 pub(crate) use direct::{DirectFrame, batch_kind, payload_len, stored_len};
+pub(crate) use drive::Failure;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use wait::Waiting;
 pub(crate) use waiters::{Need, Progress};

@@ -8,6 +8,7 @@ use crate::lsn::Lsn;
 use crate::segment::Sealed;
 use crate::segment::place::Place;
 use crate::sink::Created;
+use crate::start::Start;
 
 /// What belongs to whoever leads.
 pub(crate) struct Pipeline {
@@ -29,6 +30,8 @@ pub(crate) struct Pipeline {
     gaps: VecDeque<Gap>,
     /// The file written last.
     pub(super) file: FileHeader,
+    /// What opening could not do for want of room: goes before the first write.
+    pub(super) start: Option<Start>,
     /// A new file was begun, and the sink has not been told to prepare the next.
     pub(super) prepare: bool,
 }
@@ -65,8 +68,9 @@ pub(super) struct Held {
 
 impl Pipeline {
     /// The state of a log whose newest file is `file`, whose header is on disk, and which
-    /// continues after `link`, a frame that ended at `end`.
-    pub(crate) fn new(file: FileHeader, link: Link, end: Lsn) -> Self {
+    /// continues after `link`, a frame that ended at `end`. With `start`, that header is not on
+    /// disk yet.
+    pub(crate) fn new(file: FileHeader, link: Link, end: Lsn, start: Option<Start>) -> Self {
         Self {
             next: 0,
             awaiting_direct: None,
@@ -78,6 +82,7 @@ impl Pipeline {
             end,
             gaps: VecDeque::new(),
             file,
+            start,
             prepare: true,
         }
     }

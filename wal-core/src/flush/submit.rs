@@ -177,6 +177,17 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         pipeline.in_flight.push_back(flight);
     }
 
+    /// Does what opening had to leave undone.
+    fn finish_start(&mut self) -> Result<(), Failure> {
+        let shared = self.shared;
+        let pipeline = self.pipeline();
+        if let Some(start) = &mut pipeline.start {
+            start.run(&shared.sink)?;
+            pipeline.start = None;
+        }
+        Ok(())
+    }
+
     /// Makes sure that the file of `place` exists; returns its header if it is still to be
     /// written, with its first frame.
     fn open_file(
@@ -185,6 +196,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         salt: u64,
     ) -> Result<Option<Box<[u8; file_header::BLOCK_LEN]>>, Failure> {
         let shared = self.shared;
+        self.finish_start()?;
         if place.file == self.pipeline().file.sequence {
             return Ok(None);
         }
