@@ -2,16 +2,17 @@
 #![allow(dead_code, reason = "each test target uses a part of this")]
 #![allow(unreachable_pub, reason = "each test target is a crate of its own")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// A child that has not ended by then hangs.
+/// A child that says nothing for so long hangs, as does one that has not ended by twice that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 static COUNTS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
@@ -63,7 +64,8 @@ pub fn itself() -> Command {
     Command::new(std::env::current_exe().unwrap_or_default())
 }
 
-/// Runs a child to its end, calling `line` with each line it prints.
+/// Runs a child to its end, calling `line` with each line it prints; the last of them are in the
+/// output.
 ///
 /// # Errors
 ///
@@ -74,7 +76,9 @@ pub fn watch(
 ) -> Result<Output, Failed> {
     let (send, receive) = mpsc::channel();
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Guard(child.spawn()?);
+    // A group of its own, so that what it starts goes with it.
+    let mut child = Guard(child.process_group(0).spawn()?);
+    let began = Instant::now();
     let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
     let errors = thread::spawn(move || {
         let mut text = Vec::new();
@@ -85,24 +89,25 @@ pub fn watch(
         let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
         lines.map_while(Result::ok).all(|line| send.send(line).is_ok())
     });
-    let mut stdout = Vec::new();
+    let mut last = VecDeque::new();
     loop {
         match receive.recv_timeout(PATIENCE) {
-            Ok(text) => {
+            Ok(text) if began.elapsed() < 2 * PATIENCE => {
                 line(&text)?;
-                stdout.extend_from_slice(text.as_bytes());
-                stdout.push(b'\n');
+                last.push_back(text);
+                if last.len() > 20 {
+                    last.pop_front();
+                }
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                child.0.kill()?;
-                let said = String::from_utf8_lossy(&stdout);
-                return Err(format!("HANGS: nothing in {PATIENCE:?}, after\n{said}").into());
+            Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {
+                return Err(format!("HANGS: no end within {:?}: {last:?}", began.elapsed()).into());
             }
         }
     }
     let status = child.0.wait()?;
     let stderr = errors.join().unwrap_or_default();
+    let stdout = Vec::from(last).join("\n").into_bytes();
     Ok(Output { status, stdout, stderr })
 }
 
@@ -111,8 +116,10 @@ struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Fails only if it is gone already.
-        let _ = self.0.kill();
+        if let Ok(None) = self.0.try_wait() {
+            let group = rustix::process::Pid::from_child(&self.0);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.0.wait();
     }
 }

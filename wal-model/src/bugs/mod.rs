@@ -8,6 +8,7 @@
 pub mod command;
 mod flush;
 mod orderings;
+mod process;
 mod retire;
 mod ring;
 pub mod run;
@@ -99,9 +100,17 @@ impl fmt::Display for Layer {
 }
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
-/// what becomes of old files.
+/// what becomes of old files, and of what real processes meet.
 #[must_use]
 pub fn all() -> Vec<Bug> {
-    [ring::BUGS, orderings::BUGS, flush::BUGS, schedules::BUGS, storage::BUGS, retire::BUGS]
-        .concat()
+    [
+        ring::BUGS,
+        orderings::BUGS,
+        flush::BUGS,
+        schedules::BUGS,
+        storage::BUGS,
+        retire::BUGS,
+        process::BUGS,
+    ]
+    .concat()
 }

@@ -259,6 +259,8 @@ fn failed_tests(out: &str) -> String {
     let names: Vec<&str> = out
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+        // Some harnesses put them into a column.
+        .map(str::trim_end)
         .collect();
     match &names[..] {
         [] => "the test process died".into(),
