@@ -451,7 +451,7 @@ mod linux {
     /// A child whose files are limited; with `ignore`, the signal that says so is ignored.
     fn under_limit(dir: &Path, ignore: bool) -> Result<std::process::Output, Failed> {
         let trap = if ignore { "trap '' XFSZ; " } else { "" };
-        let mut command = Command::new("sh");
+        let mut command = Command::new("/bin/sh");
         let limit = LIMIT / 512;
         command.args(["-c", &format!("{trap}ulimit -f {limit}; exec \"$0\"")]);
         command.arg(std::env::current_exe()?).env(CASE, "limit").env(DIR, dir);

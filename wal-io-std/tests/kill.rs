@@ -20,6 +20,9 @@ const VARIANT: &str = "WAL_KILL_VARIANT";
 const SEGMENT: usize = 8 << 10;
 const FILE: u64 = 64 << 10;
 
+/// Every recovery reads all of a log: so none grows for ever.
+const ROUNDS_OF_A_LOG: u32 = 12;
+
 /// A way to open the log: all of them have to survive.
 #[derive(Clone, Copy)]
 struct Variant {
@@ -45,15 +48,23 @@ impl Variant {
     }
 
     fn torture(self) -> Result<(), Failed> {
+        let (rounds, seed) = (process::rounds(6), process::seed());
+        for done in (0..rounds).step_by(ROUNDS_OF_A_LOG as usize) {
+            self.torture_one(seed.wrapping_add(done.into()), ROUNDS_OF_A_LOG.min(rounds - done))?;
+        }
+        Ok(())
+    }
+
+    fn torture_one(self, seed: u64, rounds: u32) -> Result<(), Failed> {
         let plan = Plan {
             shape: Shape {
-                seed: process::seed(),
+                seed,
                 first_writer: 0,
                 writers: 8,
                 segment_size: SEGMENT as u64,
                 file_size: FILE,
             },
-            rounds: process::rounds(6),
+            rounds,
             longest: Duration::from_millis(120),
         };
         let home = tempfile::Builder::new().prefix("wal-kill-").tempdir()?;

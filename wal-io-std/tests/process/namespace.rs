@@ -47,7 +47,7 @@ pub fn mount(dir: &Path, kib: u64) {
 
 /// Makes it read-only.
 pub fn make_read_only(dir: &Path) {
-    run(Command::new("mount").args(["-o", "remount,ro"]).arg(dir));
+    run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(dir));
 }
 
 fn run(command: &mut Command) {
