@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use common::{FrameAt, Item, LOG_ID, Writer, Written};
-use common::{apply, forge_file, forge_frame, overwrite, recover, recover_with, zero};
+use common::{apply, forge_file, forge_frame, overwrite, recover, recover_with, reopen, zero};
 use wal_core::format::checksum::crc32c;
 use wal_core::format::file_header::{BLOCK_LEN, Fault as FileFault};
 use wal_core::format::frame::{Fault as FrameFault, HEADER_LEN, Link};
@@ -104,7 +104,7 @@ fn b_close_mark_ends_the_log_trimmed_or_not() {
         assert_eq!(scan.report.payload_bytes, 18);
 
         // The next life goes on behind the mark, and the log is no longer closed.
-        let mut w = Writer::reopen(&w.disk, &scan, FILE, ALIGN);
+        let mut w = reopen(&w.disk, &scan, FILE, ALIGN);
         w.frame(&[Item::Record(b"next life")]);
         let (scan, again) = good(&w.disk);
         assert_case(&scan, Case::Clean, Verdict::Clean);
@@ -174,7 +174,7 @@ fn an_end_within_old_frames_is_clean() {
                 w.frame(&[Item::Record(b"of file 1")]);
                 w.roll();
                 w.disk.put_file(2, second.disk.file(2));
-                w.salted(7);
+                w.salt ^= 7 << 40;
                 w.frame(&[Item::Record(&vec![1; new])]);
                 let (scan, records) = good(&w.disk);
                 assert_case(&scan, Case::Clean, Verdict::Clean);
@@ -450,7 +450,7 @@ fn i_leftovers_behind_the_named_end_are_ignored() {
     assert_eq!(before.last().unwrap().1, b"kept");
 
     // The next life begins within the torn frame's range. The old file is as it was.
-    let mut next = Writer::reopen(&w.disk, &scan, FILE, ALIGN);
+    let mut next = reopen(&w.disk, &scan, FILE, ALIGN);
     next.frame(&[Item::Record(b"of the next life")]);
     next.frame(&[Item::Record(b"more")]);
     let expected = [&before[..], &next.records].concat();
@@ -499,7 +499,7 @@ fn j_file_not_as_good_as_its_successor_says_is_torn_without_a_claim() {
     zero(&disk, 3, 0, BLOCK_LEN as u64);
     assert_eq!(good(&disk).0, Scan { report: good(&disk).0.report, ..scan.clone() });
 
-    let mut next = Writer::reopen(&w.disk, &scan, FILE, ALIGN);
+    let mut next = reopen(&w.disk, &scan, FILE, ALIGN);
     next.frame(&[Item::Record(b"new")]);
     assert_eq!(next.disk.sequences(), [1, 5]);
     let (scan, records) = good(&next.disk);
@@ -579,7 +579,7 @@ fn l_bad_header_of_a_file_that_held_durable_data_is_corrupt() {
     // A base moved up by a coarser alignment than the last file's is no claim.
     let mut packed = Writer::new(FILE, 8);
     packed.frame(&[Item::Record(b"a")]);
-    let mut w = Writer::reopen(&packed.disk, &good(&packed.disk).0, FILE, ALIGN);
+    let mut w = reopen(&packed.disk, &good(&packed.disk).0, FILE, ALIGN);
     let first = w.frame(&[Item::Record(b"b")]);
     assert_eq!(first.header.durable, Lsn::new(4096));
     zero(&w.disk, 2, 0, 512);
@@ -740,7 +740,7 @@ fn r_short_file_is_corrupt() {
         disk.put_file(1, w.disk.file(1));
         good(&disk).0
     };
-    let mut next = Writer::reopen(&disk, &scan, FILE, ALIGN);
+    let mut next = reopen(&disk, &scan, FILE, ALIGN);
     next.frame(&[Item::Record(b"next life")]);
     for len in [4096, 4100] {
         next.disk.truncate_file(2, len);
@@ -810,7 +810,7 @@ fn v_stray_file_is_no_part_of_the_log() {
     assert_case(&scan, Case::InterruptedFile, Verdict::Ambiguous);
     assert_eq!((scan.unused.clone(), scan.next_sequence), (vec![2], 4));
     // The next life skips both; then one comes back from the dead.
-    let mut next = Writer::reopen(&w.disk, &scan, FILE, ALIGN);
+    let mut next = reopen(&w.disk, &scan, FILE, ALIGN);
     next.frame(&[Item::Record(b"new")]);
     next.disk.put_file(2, vec![0; FILE as usize]);
     next.disk.put_file(3, vec![1; FILE as usize]);

@@ -16,9 +16,13 @@
 //! Exempt from semantic versioning: clauses and scenarios are added in any release, so that a sink
 //! that passed may fail after an update.
 
+pub mod agree;
 pub mod conformance;
 #[cfg(not(any(wal_loom, wal_shuttle)))]
 pub mod kill;
+pub mod logs;
+pub mod meter;
+pub mod naive;
 pub mod sim;
 
 use std::path::PathBuf;
