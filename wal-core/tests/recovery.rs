@@ -755,6 +755,25 @@ fn r_short_file_is_corrupt() {
 #[test]
 fn s_newer_version_is_unsupported_in_every_mode() {
     let (w, _) = two_files();
+    // Nothing but the mark itself may be lost of a trimmed file, and then the log goes on.
+    let (mut w, [.., third]) = three();
+    let close = w.close(true);
+    let disk = w.disk.snapshot();
+    disk.flip_bit(1, close.offset * 8 + 70);
+    let (scan, records) = good(&disk);
+    assert_case(&scan, Case::AmbiguousFrame, Verdict::Ambiguous);
+    assert_eq!((&records, scan.end), (&w.records, third.header.end()));
+    let mut next = reopen(&disk, &scan, FILE, ALIGN);
+    next.frame(&[Item::Record(b"next life")]);
+    let (scan, records) = good(&next.disk);
+    assert_case(&scan, Case::Clean, Verdict::Clean);
+    assert_eq!(records, [&w.records[..], &next.records].concat());
+    for at in [third.offset, payload(&third)] {
+        let disk = w.disk.snapshot();
+        disk.flip_bit(1, close.offset * 8 + 70);
+        disk.flip_bit(1, at * 8);
+        assert_eq!((corruption(&disk).file, corruption(&disk).proof), (1, corruption(&disk).lsn));
+    }
     let mut bytes = w.disk.file(2);
     bytes[8] = 9;
     let crc = crc32c(&bytes[..BLOCK_LEN - 4]);

@@ -303,6 +303,10 @@ impl Walk<'_> {
                     if bound.is_none() && quiet && !damage.ours {
                         break;
                     }
+                    // At the very end of a trimmed file there was nothing but the close mark.
+                    let mark = Lsn::new(frame::HEADER_LEN as u64).align_up(align).get();
+                    damage.impossible =
+                        self.was_trimmed(header, entry_len) && entry_len - offset > mark;
                     self.judge(&damage, Some(survey))?
                 }
                 Err(Bad::Body(bad)) => {
@@ -311,6 +315,7 @@ impl Walk<'_> {
                     (damage.at, damage.offset) = (bad.at, header.offset_of(bad.at));
                     kept |= self.tail.end > pos;
                     damage.kept = kept;
+                    damage.impossible = self.was_trimmed(header, entry_len);
                     self.judge(&damage, Some(survey))?
                 }
             };
@@ -320,7 +325,8 @@ impl Walk<'_> {
                 other => return Ok(other),
             }
         }
-        if entry_len < header.capacity && !self.tail.closed {
+        let recovered = bound.is_some_and(|next| next.recovered);
+        if self.was_trimmed(header, entry_len) && !recovered {
             // All that is known to be there was read, yet what was cut off may have been more.
             let at = header.base.advance(entry_len.saturating_sub(BLOCK_LEN as u64));
             let damage = Damage {
@@ -336,6 +342,12 @@ impl Walk<'_> {
         }
         self.tail.next = self.tail.end.align_up(align);
         Ok(Flow::NextFile)
+    }
+
+    /// Whether a file of `len` bytes was made shorter though no close mark was read in it: then it
+    /// lost one, since a file is trimmed once its close mark, and all before that, is durable.
+    const fn was_trimmed(&self, header: &FileHeader, len: u64) -> bool {
+        len < header.capacity && !self.tail.closed
     }
 
     /// Reads the frame at `pos`, keeps it, and says where the next one starts.

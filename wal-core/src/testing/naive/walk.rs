@@ -209,6 +209,10 @@ fn read_frames(
                 break;
             }
             // What lies behind, or is this life's, leaves no clean end.
+            let mark = align_up(64, header.align);
+            if short && !tail.closed && offset + mark < len {
+                return corrupt(file, at, offset);
+            }
             return judge(files, &bad(at, ours, log.frames > before), tail);
         };
         let end = (at + frame.len).min(until);
@@ -226,11 +230,15 @@ fn read_frames(
                     tail.keep(&frame, at, good, header.align, log);
                 }
                 return judge(files, &bad(wrong, true, log.frames > before), tail);
+                if short && !tail.closed {
+                    return corrupt(file, wrong, header.offset(wrong));
+                }
             }
         }
         at = align_up(at + frame.len, header.align);
     }
-    if len < header.capacity() && !tail.closed {
+    let authoritative = bound.is_some_and(|next| next.recovered);
+    if len < header.capacity() && !tail.closed && !authoritative {
         let read = header.base + len.saturating_sub(4096);
         return corrupt(file, read.max(tail.next), len);
     }
