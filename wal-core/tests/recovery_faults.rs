@@ -298,3 +298,21 @@ fn positions_at_the_end_of_the_stream_are_survived() {
         assert_eq!(recover(&disk).0.unwrap().report.verdict, Verdict::Ambiguous);
     }
 }
+
+/// A header that leaves less room than a frame header takes, in a file that is longer.
+#[test]
+fn a_file_with_no_room_for_a_frame_is_survived() {
+    for room in [0, 8, 56, 64] {
+        let mut w = Writer::new(BLOCK_LEN as u64 + 64, 8);
+        w.mark();
+        let mut bytes = w.disk.file(1);
+        let mut header = file_header::decode(&bytes).unwrap();
+        header.capacity = BLOCK_LEN as u64 + room;
+        bytes.resize(2 * BLOCK_LEN, 0);
+        bytes[BLOCK_LEN..].fill(0);
+        bytes[..BLOCK_LEN].copy_from_slice(&header.encode()[..]);
+        w.disk.put_file(1, bytes);
+        survives(&w.disk);
+        assert_eq!(recover(&w.disk).1, []);
+    }
+}

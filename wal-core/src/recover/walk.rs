@@ -437,10 +437,13 @@ impl Walk<'_> {
         let head = self.window.get(offset, record::HEADER_LEN as u64)?;
         let Some(word) = record::peek(head) else { return Ok(false) };
         let max_len = header.max_record_len as usize;
-        if word.len() > max_len || word.len() as u64 > header.limit().get() - first.get() {
+        let stored = record::stored_len(word.len()) as u64;
+        // A file can have room for less than a frame header, or be longer than it should be.
+        let fits = header.limit().distance_from(first).is_some_and(|room| stored <= room);
+        if word.len() > max_len || !fits {
             return Ok(false);
         }
-        let bytes = self.window.get(offset, record::stored_len(word.len()) as u64)?;
+        let bytes = self.window.get(offset, stored)?;
         Ok(record::decode(bytes, first, header.salt, max_len).is_ok())
     }
 }
