@@ -482,6 +482,13 @@ fn j_file_not_as_good_as_its_successor_says_is_torn_without_a_claim() {
     let b = w.frame(&[Item::Record(b"b")]);
     w.roll();
     w.frame(&[Item::Record(b"c")]);
+    // An end that leaves nothing of the frame but its header is none that recovery names.
+    for end in [torn.header.lsn.advance(1), torn.header.lsn.advance(HEADER_LEN as u64)] {
+        let disk = next.disk.snapshot();
+        forge_file(&disk, 2, |header| header.prev.as_mut().unwrap().end = end);
+        assert_eq!(corruption(&disk).reason, Reason::BrokenFileChain);
+        assert_eq!(corruption(&disk).lsn, torn.header.lsn);
+    }
     w.roll();
     w.frame(&[Item::Record(b"d")]);
     w.disk.put_file(4, vec![0; FILE as usize]);

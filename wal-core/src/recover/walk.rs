@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::format::file_header::{BLOCK_LEN, FileHeader, Predecessor};
-use crate::format::frame::{self, Fault, Header, Link};
+use crate::format::frame::{self, Fault, Header, Kind, Link};
 use crate::format::record;
 use crate::lsn::Lsn;
 use crate::recover::evidence::{self, Survey};
@@ -373,7 +373,8 @@ impl Walk<'_> {
             return Ok(Err(Bad::Header(Reason::BrokenFrameChain)));
         }
         // Only a recovery ends a file within a frame: it kept the records before a bad one.
-        if found.end() > until && bound.is_some_and(|next| !next.recovered) {
+        let kept = until > pos.advance(frame::HEADER_LEN as u64) && found.kind == Kind::Data;
+        if found.end() > until && bound.is_some_and(|next| !next.recovered || !kept) {
             return Ok(Err(Bad::Header(Reason::BrokenFileChain)));
         }
         let len = found.end().min(until).get() - pos.get();
@@ -381,7 +382,7 @@ impl Walk<'_> {
             return Ok(Err(Bad::Short));
         }
         // What a void frame spans was never written.
-        let body = if found.kind == frame::Kind::Void { frame::HEADER_LEN as u64 } else { len };
+        let body = if found.kind == Kind::Void { frame::HEADER_LEN as u64 } else { len };
         let bytes = self.window.get(offset, body)?;
         if (bytes.len() as u64) < body {
             return Ok(Err(Bad::Short));
@@ -413,7 +414,7 @@ impl Walk<'_> {
             next: end.align_up(align),
             link: found.link(),
             chained: true,
-            closed: found.kind == frame::Kind::Close,
+            closed: found.kind == Kind::Close,
             ..self.tail
         };
     }

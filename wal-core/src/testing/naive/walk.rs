@@ -198,7 +198,8 @@ fn read_frames(
             let place =
                 frame.salt == header.salt && frame.lsn == at && at + frame.len <= header.limit;
             let over = at + frame.len > until;
-            let cut = bound.is_some_and(|next| next.recovered) && at + 64 <= until;
+            let within = frame.flags == 0 && at + 64 < until;
+            let cut = bound.is_some_and(|next| next.recovered) && within;
             place && frame.prev == tail.link && (!over || cut)
         });
         let Some(frame) = valid else {
