@@ -391,6 +391,19 @@ fn g_frame_that_only_a_later_file_claims_is_corrupt() {
     assert_eq!(corruption(&headless).proof, d.header.durable);
     assert_eq!(corruption(&headless).file, 1);
 
+    // It may claim no more than the frame in which the damage lies.
+    let mut w = Writer::new(FILE, ALIGN);
+    w.durable = Some(Lsn::ZERO);
+    let a = w.frame(&[Item::Record(b"a"), Item::Record(b"aa")]);
+    let next = w.frame(&[Item::Record(b"b")]).header.lsn;
+    w.frame(&[Item::Record(b"bb")]);
+    w.roll();
+    w.durable = Some(next);
+    w.frame(&[Item::Record(b"c")]);
+    w.disk.flip_bit(1, (payload(&a) + 16) * 8);
+    w.disk.flip_bit(2, 200);
+    assert_eq!(corruption(&w.disk).proof, next);
+
     // Nothing does, but recovery wrote the file.
     forge_frame(&disk, &d, |header| header.durable = Lsn::ZERO);
     assert_eq!(good(&disk).0.report.verdict, Verdict::Torn);

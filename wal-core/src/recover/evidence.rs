@@ -53,20 +53,20 @@ pub(super) fn survey(
 /// What a file without an intact header holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Headless {
-    /// The highest watermark claimed past the end of the log so far; zero if there is none.
+    /// The highest watermark claimed past the damage; zero if there is none.
     pub(super) claim: Lsn,
     /// Whether there are frames that could continue the log.
     pub(super) frames: bool,
 }
 
 /// Looks for frames in a file of `len` bytes whose header is lost, by what each says of itself. A
-/// frame counts if the file can have continued a log that ended at `end`, padded to `next`;
-/// frames of an earlier life lie before.
+/// frame counts if the file can have continued a log that ended at `end`, and its watermark if that
+/// is past `at`; frames of an earlier life lie before.
 pub(super) fn headless(
     window: &mut Window<'_>,
     len: u64,
     end: Lsn,
-    next: Lsn,
+    at: Lsn,
 ) -> Result<Headless, Error> {
     let mut found = Headless { claim: Lsn::ZERO, frames: false };
     let align = record::ALIGN as u64;
@@ -77,7 +77,7 @@ pub(super) fn headless(
         // The file may have had a coarser alignment, which moves its base up. A watermark at the
         // base claims nothing of what the file held.
         let aligned = (3..=16).any(|shift| end.align_up(1 << shift) == base);
-        if stray.durable > if aligned { base.max(next) } else { next } {
+        if stray.durable > if aligned { base.max(at) } else { at } {
             found.claim = found.claim.max(stray.durable);
         }
     })?;

@@ -42,12 +42,12 @@ impl Walk<'_> {
             found.behind = survey.first.is_some();
             found.resume = survey.first;
         } else if self.files[damage.index].header.is_err() {
-            self.headless_evidence(damage.index, &mut found)?;
+            self.headless_evidence(damage.index, damage.at, &mut found)?;
         }
         for index in damage.index + 1..self.files.len() {
             let file = &self.files[index];
             let Ok(header) = file.header else {
-                self.headless_evidence(index, &mut found)?;
+                self.headless_evidence(index, damage.at, &mut found)?;
                 continue;
             };
             found.behind = true;
@@ -64,17 +64,22 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    fn headless_evidence(&mut self, index: usize, found: &mut Evidence) -> Result<(), Error> {
-        let headless = self.headless(index)?;
+    fn headless_evidence(
+        &mut self,
+        index: usize,
+        at: Lsn,
+        found: &mut Evidence,
+    ) -> Result<(), Error> {
+        let headless = self.headless(index, at)?;
         found.claim = found.claim.max(headless.claim);
         found.behind |= headless.frames;
         Ok(())
     }
 
-    fn headless(&mut self, index: usize) -> Result<evidence::Headless, Error> {
+    fn headless(&mut self, index: usize, at: Lsn) -> Result<evidence::Headless, Error> {
         let entry = &self.files[index].entry;
         self.window.open(entry.sequence, entry.len);
-        evidence::headless(&mut self.window, entry.len, self.tail.end, self.tail.next)
+        evidence::headless(&mut self.window, entry.len, self.tail.end, at)
     }
 
     fn corruption(&mut self, damage: &Damage, evidence: &Evidence) -> Result<Flow, Error> {
@@ -127,7 +132,7 @@ impl Walk<'_> {
         }
         for index in damage.index + 1..self.files.len() {
             let (sequence, len) = (self.files[index].sequence(), self.files[index].entry.len);
-            if self.files[index].is_unused() && !self.headless(index)?.frames {
+            if self.files[index].is_unused() && !self.headless(index, damage.at)?.frames {
                 self.unused.push(sequence);
                 continue;
             }
