@@ -482,6 +482,13 @@ fn i_leftovers_behind_the_named_end_are_ignored() {
         assert_eq!(scan.files[0].end, before.last().unwrap().0.advance(16));
         assert_eq!((scan.files.len(), scan.aside.len()), (2, 0));
     }
+    // An end that leaves nothing of the frame but its header is none that recovery names.
+    for end in [torn.header.lsn.advance(1), torn.header.lsn.advance(HEADER_LEN as u64)] {
+        let disk = next.disk.snapshot();
+        forge_file(&disk, 2, |header| header.prev.as_mut().unwrap().end = end);
+        assert_eq!(corruption(&disk).reason, Reason::BrokenFileChain);
+        assert_eq!(corruption(&disk).lsn, torn.header.lsn);
+    }
     // What lies before the named end is part of the log for good.
     next.disk.flip_bit(1, (bad - 16) * 8);
     assert_eq!(corruption(&next.disk).reason, Reason::Record(RecordFault::Checksum));
@@ -495,13 +502,6 @@ fn j_file_not_as_good_as_its_successor_says_is_torn_without_a_claim() {
     let b = w.frame(&[Item::Record(b"b")]);
     w.roll();
     w.frame(&[Item::Record(b"c")]);
-    // An end that leaves nothing of the frame but its header is none that recovery names.
-    for end in [torn.header.lsn.advance(1), torn.header.lsn.advance(HEADER_LEN as u64)] {
-        let disk = next.disk.snapshot();
-        forge_file(&disk, 2, |header| header.prev.as_mut().unwrap().end = end);
-        assert_eq!(corruption(&disk).reason, Reason::BrokenFileChain);
-        assert_eq!(corruption(&disk).lsn, torn.header.lsn);
-    }
     w.roll();
     w.frame(&[Item::Record(b"d")]);
     w.disk.put_file(4, vec![0; FILE as usize]);
@@ -755,6 +755,25 @@ fn r_short_file_is_corrupt() {
     assert_case(&good(&disk).0, Case::Closed, Verdict::Closed);
     disk.truncate_file(1, close.offset + 63);
     assert_eq!(corruption(&disk).reason, Reason::ShortFile);
+    // Nothing but the mark itself may be lost of a trimmed file, and then the log goes on.
+    let (mut w, [.., third]) = three();
+    let close = w.close(true);
+    let disk = w.disk.snapshot();
+    disk.flip_bit(1, close.offset * 8 + 70);
+    let (scan, records) = good(&disk);
+    assert_case(&scan, Case::AmbiguousFrame, Verdict::Ambiguous);
+    assert_eq!((&records, scan.end), (&w.records, third.header.end()));
+    let mut next = reopen(&disk, &scan, FILE, ALIGN);
+    next.frame(&[Item::Record(b"next life")]);
+    let (scan, records) = good(&next.disk);
+    assert_case(&scan, Case::Clean, Verdict::Clean);
+    assert_eq!(records, [&w.records[..], &next.records].concat());
+    for at in [third.offset, payload(&third)] {
+        let disk = w.disk.snapshot();
+        disk.flip_bit(1, close.offset * 8 + 70);
+        disk.flip_bit(1, at * 8);
+        assert_eq!((corruption(&disk).file, corruption(&disk).proof), (1, corruption(&disk).lsn));
+    }
     // Nor does it excuse the file after it.
     let scan = {
         disk.put_file(1, w.disk.file(1));
@@ -775,25 +794,6 @@ fn r_short_file_is_corrupt() {
 #[test]
 fn s_newer_version_is_unsupported_in_every_mode() {
     let (w, _) = two_files();
-    // Nothing but the mark itself may be lost of a trimmed file, and then the log goes on.
-    let (mut w, [.., third]) = three();
-    let close = w.close(true);
-    let disk = w.disk.snapshot();
-    disk.flip_bit(1, close.offset * 8 + 70);
-    let (scan, records) = good(&disk);
-    assert_case(&scan, Case::AmbiguousFrame, Verdict::Ambiguous);
-    assert_eq!((&records, scan.end), (&w.records, third.header.end()));
-    let mut next = reopen(&disk, &scan, FILE, ALIGN);
-    next.frame(&[Item::Record(b"next life")]);
-    let (scan, records) = good(&next.disk);
-    assert_case(&scan, Case::Clean, Verdict::Clean);
-    assert_eq!(records, [&w.records[..], &next.records].concat());
-    for at in [third.offset, payload(&third)] {
-        let disk = w.disk.snapshot();
-        disk.flip_bit(1, close.offset * 8 + 70);
-        disk.flip_bit(1, at * 8);
-        assert_eq!((corruption(&disk).file, corruption(&disk).proof), (1, corruption(&disk).lsn));
-    }
     let mut bytes = w.disk.file(2);
     bytes[8] = 9;
     let crc = crc32c(&bytes[..BLOCK_LEN - 4]);

@@ -1,5 +1,7 @@
 //! The first block of a log file: who it is, where it lies in the stream, what came before it.
 
+use std::ops::Range;
+
 use crate::format::{checksum::crc32c, frame::Link, put, record, u32_at, u64_at};
 use crate::lsn::Lsn;
 
@@ -161,6 +163,15 @@ pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
         recycled: flags & FLAG_RECYCLED != 0,
     };
     check(&header, flags)?;
+    // What is left of the block is zero, and so is what is said of a predecessor that is none.
+    static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
+    let zero = |range: Range<usize>| bytes[range.clone()] == ZEROS[range];
+    if header.prev.is_none() && !zero(72..108) {
+        return Err(Fault::Field("prev"));
+    }
+    if !zero(108..112) || !zero(120..CRC_AT) {
+        return Err(Fault::Field("reserved"));
+    }
     Ok(header)
 }
 

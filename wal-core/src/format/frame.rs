@@ -115,9 +115,14 @@ pub enum Fault {
     Salt,
     /// Intact, but written for another position.
     Lsn,
-    /// Intact, but with flags, a length or a watermark that no writer produces, or not fitting its
-    /// file.
+    /// Intact, but of a kind that no writer produces.
+    Flags,
+    /// Intact, but with a length that its kind does not have, or that does not fit its file.
     Length,
+    /// Intact, but claiming a watermark behind its own position.
+    Durable,
+    /// Intact, but not zero where it has to be.
+    Reserved,
 }
 
 /// Decodes the frame header at the start of `bytes`, which lie at `lsn` in a file with `salt`
@@ -127,14 +132,15 @@ pub enum Fault {
 ///
 /// The first [`Fault`] found, in the order of the enum.
 pub fn decode(bytes: &[u8], lsn: Lsn, salt: u64, room: u64) -> Result<Header, Fault> {
-    let (header, flags) = intact(bytes)?;
+    let header = intact(bytes)?;
     if header.salt != salt {
         return Err(Fault::Salt);
     }
     if header.lsn != lsn {
         return Err(Fault::Lsn);
     }
-    if !shape_ok(&header, flags) || header.len > room {
+    let header = header.check(bytes)?;
+    if header.len > room {
         return Err(Fault::Length);
     }
     Ok(header)
@@ -144,12 +150,11 @@ pub fn decode(bytes: &[u8], lsn: Lsn, salt: u64, room: u64) -> Result<Header, Fa
 /// search for evidence wants to know. `None` if there is none.
 #[must_use]
 pub fn decode_anywhere(bytes: &[u8]) -> Option<Header> {
-    let (header, flags) = intact(bytes).ok()?;
-    shape_ok(&header, flags).then_some(header)
+    intact(bytes).and_then(|header| header.check(bytes)).ok()
 }
 
-/// The fields and flags of a header whose checksum is right.
-fn intact(bytes: &[u8]) -> Result<(Header, u32), Fault> {
+/// The fields of a header whose checksum is right; unknown flags count as those of data.
+fn intact(bytes: &[u8]) -> Result<Header, Fault> {
     let Some(bytes) = bytes.get(..HEADER_LEN) else { return Err(Fault::Short) };
     if bytes[..4] != MAGIC {
         return Err(Fault::Magic);
@@ -157,33 +162,49 @@ fn intact(bytes: &[u8]) -> Result<(Header, u32), Fault> {
     if crc32c(&bytes[..HEADER_LEN - 4]) != u32_at(bytes, HEADER_LEN - 4) {
         return Err(Fault::Checksum);
     }
-    let flags = u32_at(bytes, 4);
-    let kind = match (flags & FLAG_MARK != 0, flags & FLAG_CLOSE != 0) {
-        (false, _) if flags & FLAG_VOID != 0 => Kind::Void,
-        (false, _) => Kind::Data,
-        (true, false) => Kind::Mark,
-        (true, true) => Kind::Close,
-    };
-    let header = Header {
-        kind,
+    Ok(Header {
+        kind: kind_of(u32_at(bytes, 4)).unwrap_or(Kind::Data),
         lsn: Lsn::new(u64_at(bytes, 8)),
         len: u64_at(bytes, 16),
         durable: Lsn::new(u64_at(bytes, 24)),
         prev: Link { lsn: Lsn::new(u64_at(bytes, 32)), crc: u32_at(bytes, 48) },
         salt: u64_at(bytes, 40),
-    };
-    Ok((header, flags))
+    })
 }
 
-fn shape_ok(header: &Header, flags: u32) -> bool {
-    let flags_ok = matches!(flags, 0 | FLAG_MARK | FLAG_VOID) || flags == FLAG_MARK | FLAG_CLOSE;
-    let len_ok = match header.kind {
-        Kind::Data => header.len > HEADER_LEN as u64 && header.len.is_multiple_of(8),
-        Kind::Void => header.len >= HEADER_LEN as u64 && header.len.is_multiple_of(8),
-        Kind::Mark | Kind::Close => header.len == HEADER_LEN as u64,
-    };
-    // A frame cannot claim that bytes at or behind its own place had been durable before it.
-    flags_ok && len_ok && header.durable <= header.lsn
+const fn kind_of(flags: u32) -> Option<Kind> {
+    const CLOSE: u32 = FLAG_MARK | FLAG_CLOSE;
+    match flags {
+        0 => Some(Kind::Data),
+        FLAG_MARK => Some(Kind::Mark),
+        CLOSE => Some(Kind::Close),
+        FLAG_VOID => Some(Kind::Void),
+        _ => None,
+    }
+}
+
+impl Header {
+    /// Refuses what no writer produces, in a header that was read from `bytes`.
+    fn check(self, bytes: &[u8]) -> Result<Self, Fault> {
+        const HEADER: u64 = HEADER_LEN as u64;
+        let kind = kind_of(u32_at(bytes, 4)).ok_or(Fault::Flags)?;
+        let len_ok = match kind {
+            Kind::Data => self.len > HEADER && self.len.is_multiple_of(8),
+            Kind::Void => self.len >= HEADER && self.len.is_multiple_of(8),
+            Kind::Mark | Kind::Close => self.len == HEADER,
+        };
+        if !len_ok {
+            return Err(Fault::Length);
+        }
+        // A frame cannot claim that bytes at or behind its own place had been durable before it.
+        if self.durable > self.lsn {
+            return Err(Fault::Durable);
+        }
+        if u64_at(bytes, 52) != 0 {
+            return Err(Fault::Reserved);
+        }
+        Ok(self)
+    }
 }
 
 #[cfg(test)]
@@ -217,14 +238,17 @@ mod tests {
             assert_eq!(decode(&bad, h.lsn, 77, 4096), Err(Fault::Length));
         }
         let boast = Header { durable: h.lsn.advance(1), ..h }.encode();
-        assert_eq!(decode(&boast, h.lsn, 77, 4096), Err(Fault::Length));
+        assert_eq!(decode(&boast, h.lsn, 77, 4096), Err(Fault::Durable));
         assert_eq!(decode_anywhere(&boast), None);
         assert_eq!(decode_anywhere(&bytes), Some(h));
-        let mut flags = bytes;
-        put(&mut flags, 4, &FLAG_CLOSE.to_le_bytes());
-        let crc = crc32c(&flags[..HEADER_LEN - 4]);
-        put(&mut flags, HEADER_LEN - 4, &crc.to_le_bytes());
-        assert_eq!(decode(&flags, h.lsn, 77, 4096), Err(Fault::Length));
+        for (at, fault) in [(4, Fault::Flags), (52, Fault::Reserved), (59, Fault::Reserved)] {
+            let mut forged = bytes;
+            forged[at] = FLAG_CLOSE as u8;
+            let crc = crc32c(&forged[..HEADER_LEN - 4]);
+            put(&mut forged, HEADER_LEN - 4, &crc.to_le_bytes());
+            assert_eq!(decode(&forged, h.lsn, 77, 4096), Err(fault));
+            assert_eq!(decode_anywhere(&forged), None);
+        }
         let void = Header { kind: Kind::Void, ..h };
         assert_eq!(decode(&void.encode(), h.lsn, 77, 4096), Ok(void));
         let mark = Header { kind: Kind::Close, len: 64, ..h };

@@ -107,6 +107,7 @@ pub(super) fn block(file: &[u8]) -> Block {
     };
     let durable = Pos::from(u64_at(block, 112));
     let first = prev.sequence == 0;
+    let zero = |range: Range<usize>| block[range].iter().all(|&byte| byte == 0);
     let ok = flags <= 3
         && sequence >= 1
         && align.is_power_of_two()
@@ -117,7 +118,10 @@ pub(super) fn block(file: &[u8]) -> Block {
         && max_record_len < 1 << 30
         && prev.sequence < sequence
         && (first || prev.end <= base)
-        && durable <= base;
+        && durable <= base
+        && (!first || zero(72..108))
+        && zero(108..112)
+        && zero(120..4092);
     if !ok {
         return Block::Bad;
     }
@@ -172,7 +176,8 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
         4 => eights && frame.len >= 64,
         _ => false,
     };
-    (len_ok && frame.durable <= frame.lsn).then_some(frame)
+    let reserved = u64_at(head, 52) == 0;
+    (len_ok && reserved && frame.durable <= frame.lsn).then_some(frame)
 }
 
 pub(super) fn has_magic(head: &[u8]) -> bool {

@@ -209,11 +209,11 @@ fn read_frames(
             if named.is_none() && quiet && !ours {
                 break;
             }
-            // What lies behind, or is this life's, leaves no clean end.
             let mark = align_up(64, header.align);
             if short && !tail.closed && offset + mark < len {
                 return corrupt(file, at, offset);
             }
+            // What lies behind, or is this life's, leaves no clean end.
             return judge(files, &bad(at, ours, log.frames > before), tail);
         };
         let end = (at + frame.len).min(until);
@@ -230,10 +230,10 @@ fn read_frames(
                 if good > at + 64 {
                     tail.keep(&frame, at, good, header.align, log);
                 }
-                return judge(files, &bad(wrong, true, log.frames > before), tail);
                 if short && !tail.closed {
                     return corrupt(file, wrong, header.offset(wrong));
                 }
+                return judge(files, &bad(wrong, true, log.frames > before), tail);
             }
         }
         at = align_up(at + frame.len, header.align);
