@@ -235,7 +235,16 @@ impl Walk<'_> {
 
     /// Why this file cannot be the next one, if so. No crash leads to any of these.
     fn file_chain_fault(&self, header: &FileHeader) -> Option<Reason> {
-        let (sequence, salt) = self.tail.file?;
+        let Some((sequence, salt)) = self.tail.file else {
+            // Nothing was read yet; but a file that is named and there is the one that is meant.
+            let other = |prev: &Predecessor| {
+                self.files
+                    .iter()
+                    .filter_map(|file| file.header.as_ref().ok())
+                    .any(|found| found.sequence == prev.sequence && found.salt != prev.salt)
+            };
+            return header.prev.as_ref().is_some_and(other).then_some(Reason::BrokenFileChain);
+        };
         let Some(prev) = &header.prev else { return Some(Reason::BrokenFileChain) };
         let present = |number| self.files.iter().any(|file| file.sequence() == number);
         if prev.sequence > sequence && !present(prev.sequence) {

@@ -141,6 +141,14 @@ fn read_file(
             return corrupt(file, tail.next, 0);
         }
     } else {
+        let other = files.iter().any(|file| {
+            let Block::Valid(found) = &file.block else { return false };
+            let prev = header.prev.as_ref();
+            prev.is_some_and(|prev| prev.sequence == file.sequence && prev.salt != found.salt)
+        });
+        if other {
+            return corrupt(file, tail.next, 0);
+        }
         let before = header.prev.as_ref().map(|prev| (prev.end, prev.last_frame));
         (tail.end, tail.link) = before.unwrap_or((header.base, NO_FRAME));
         tail.next = header.base;
