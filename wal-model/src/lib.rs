@@ -83,6 +83,7 @@
 pub mod bugs;
 #[cfg(not(any(wal_loom, wal_shuttle)))]
 pub mod faults;
+pub mod hostile;
 pub mod machine;
 pub mod report;
 pub mod scenario;

@@ -1,0 +1,9 @@
+//! [`hostile::directory`](wal_model::hostile::directory) under the fuzzer.
+#![no_main]
+
+use wal_core::testing::meter::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wal_model::hostile::directory(data));
