@@ -1,10 +1,16 @@
-//! What a piece of code takes: bytes of memory and reads of a source.
+//! What a scan takes: bytes of memory and reads of its source.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use crate::error::Error;
+use crate::format::record::Record;
+use crate::recover::{self, Scan, ScanOptions};
 use crate::sink::{Listing, LogSource, SinkError};
+
+/// What one read brings in, at least, but for the end of a file.
+const READ: u64 = 1 << 20;
 
 thread_local! {
     /// Bytes that this thread has allocated less those it has freed, and the most since the last
@@ -64,30 +70,43 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
+/// Scans `source`, and makes sure that no more memory is held (if [`Heap`] is the global allocator,
+/// and but for what `visit` takes) and no more reads are made than the files explain.
+///
+/// # Errors
+///
+/// As [`recover::scan`].
+///
+/// # Panics
+///
+/// If a bound is passed, or `source` cannot be listed.
+pub fn scan_within_bounds(
+    source: &dyn LogSource,
+    options: ScanOptions,
+    visit: &mut dyn FnMut(Record<'_>),
+) -> Result<Scan, Error> {
+    let reads = Reads { source, count: Cell::new(0) };
+    let (result, peak) = Heap::peak(|| recover::scan(&reads, options, visit));
+    let entries = match source.list() {
+        Ok(listing) => listing.files,
+        Err(error) => panic!("{error}"),
+    };
+    let holes = result.as_ref().map_or(0, |scan| scan.report.holes.len() as u64);
+    let largest = entries.iter().map(|entry| entry.len).max().unwrap_or(0);
+    let files = entries.len() as u64;
+    // The window, and what is noted of each file and hole.
+    let memory = largest + (16 << 10) + 2048 * (files + holes);
+    assert!(peak as u64 <= memory, "{peak} bytes of memory, not {memory}");
+    // Each place that is judged may have every file read, once for evidence and once for its end.
+    let most = 4 * (files + holes + 2) * (files + 1) * (1 + largest / READ);
+    assert!(reads.count.get() <= most, "{} reads, not {most}", reads.count.get());
+    result
+}
+
 /// A source that counts how often it is read.
-pub struct Reads<'a> {
+struct Reads<'a> {
     source: &'a dyn LogSource,
     count: Cell<u64>,
-}
-
-impl<'a> Reads<'a> {
-    /// Reads from `source`.
-    #[must_use]
-    pub fn of(source: &'a dyn LogSource) -> Self {
-        Self { source, count: Cell::new(0) }
-    }
-
-    /// Calls of [`LogSource::read_at`] so far.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.get()
-    }
-}
-
-impl std::fmt::Debug for Reads<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reads").field("count", &self.count).finish_non_exhaustive()
-    }
 }
 
 impl LogSource for Reads<'_> {

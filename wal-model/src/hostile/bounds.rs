@@ -1,14 +1,11 @@
 //! A scan within bounds: it ends, and takes no more memory or reads than the files explain.
 
-use wal_core::recover::{self, Scan, ScanOptions};
+use wal_core::recover::{Scan, ScanOptions};
 use wal_core::sink::LogSource;
 use wal_core::testing::agree;
 use wal_core::testing::logs::Written;
-use wal_core::testing::meter::{Heap, Reads};
+use wal_core::testing::meter::scan_within_bounds;
 use wal_core::{AmbiguousTail, Error, RecoveryMode};
-
-/// What one read brings in, at least, but for the end of a file: `recover`'s window.
-const READ: u64 = 1 << 20;
 
 /// Scans in every mode, and holds the default one against the naive reader.
 ///
@@ -54,19 +51,5 @@ fn told(found: &Result<Scan, Error>) -> String {
 }
 
 fn within(source: &dyn LogSource, options: ScanOptions) -> Result<Scan, Error> {
-    let reads = Reads::of(source);
-    let (result, peak) = Heap::peak(|| recover::scan(&reads, options, &mut |_| {}));
-    let lens: Vec<u64> = match source.list() {
-        Ok(listing) => listing.files.iter().map(|entry| entry.len).collect(),
-        Err(error) => panic!("{error}"),
-    };
-    let holes = result.as_ref().map_or(0, |scan| scan.report.holes.len() as u64);
-    let (files, largest) = (lens.len() as u64, lens.iter().max().copied().unwrap_or(0));
-    // The window, and what is noted of each file and hole.
-    let memory = largest + (16 << 10) + 2048 * (files + holes);
-    assert!(peak as u64 <= memory, "{peak} bytes of memory, not {memory}");
-    // Each place that is judged may have every file read, once for evidence and once for its end.
-    let most = 4 * (files + holes + 2) * (files + 1) * (1 + largest / READ);
-    assert!(reads.count() <= most, "{} reads, not {most}", reads.count());
-    result
+    scan_within_bounds(source, options, &mut |_| {})
 }
