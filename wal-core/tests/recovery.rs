@@ -972,14 +972,35 @@ fn x_vacant_file_is_no_part_of_the_log() {
     assert_eq!(recover(&w.disk).0.unwrap().report.verdict, Verdict::Ambiguous);
 }
 
+/// The case table is kept three times: as data ([`Case`]), as the document, as the tests of this
+/// file. None has a letter that another has not, and data and document say the same of each.
 #[test]
-fn every_letter_has_a_test_and_a_row_in_the_specification() {
-    let tests = include_str!("recovery.rs");
+fn data_document_and_tests_have_the_same_cases_in_the_same_words() {
     let spec = include_str!("../../spec/FORMAT.md");
-    for case in Case::ALL {
-        let start = format!("\nfn {}_", case.letter().to_ascii_lowercase());
-        assert_eq!(tests.matches(&start).count(), 1, "{case}");
-        let row = format!("| {} | {} | {} |", case, case.seen(), case.verdict());
-        assert!(spec.contains(&row), "{row}");
+    let (_, section) = spec.split_once("### Case table").unwrap();
+    let section = section.split_once("\n## ").unwrap().0;
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| @")).collect();
+    let data = Case::ALL.iter();
+    let data = data.map(|case| format!("| {} | {} | {} |", case, case.seen(), case.verdict()));
+    assert_eq!(rows, data.collect::<Vec<_>>());
+
+    let tests = include_str!("recovery.rs").lines().filter_map(|line| {
+        let name = line.strip_prefix("fn ")?.as_bytes();
+        (name.get(1) == Some(&b'_')).then(|| char::from(name[0].to_ascii_uppercase()))
+    });
+    let letters: Vec<char> = Case::ALL.iter().map(|case| case.letter()).collect();
+    assert_eq!(tests.collect::<Vec<_>>(), letters);
+
+    // Every letter is explained below the table, and no other is spoken of anywhere.
+    let spoken = |text: &str| -> Vec<char> {
+        text.split('@').skip(1).map(|rest| rest.chars().next().unwrap()).collect()
+    };
+    let reasons = section.lines().filter(|line| line.starts_with("- **@")).collect::<String>();
+    for letter in &letters {
+        let why = spoken(&reasons).contains(letter);
+        assert!(why, "@{letter} is not explained");
+    }
+    for letter in spoken(spec) {
+        assert!(letters.contains(&letter), "@{letter} is no case");
     }
 }
