@@ -31,6 +31,17 @@ pub enum Error {
         /// The limit in force.
         max: usize,
     },
+    /// The log ends at, or would go on in a file with, a number from 2^63 on: nothing was opened. No
+    /// log lives to see that, so somebody made it up. What is there can be read.
+    #[error(
+        "the log ends at LSN {end} and would go on in file {file}: numbers from 2^63 on are not used"
+    )]
+    Exhausted {
+        /// Where the log ends.
+        end: Lsn,
+        /// Sequence number that the next file would have.
+        file: u64,
+    },
     /// A batch without records has no LSN.
     #[error("a batch needs at least one record")]
     EmptyBatch,

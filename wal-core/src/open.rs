@@ -32,7 +32,8 @@ impl<S: SegmentSink> Wal<S> {
     ///
     /// [`Error::InvalidOption`]; [`Error::Corrupt`] if durable data is damaged or missing (nothing
     /// is changed then; see [`Options::recovery`]); [`Error::UnsupportedFormat`];
-    /// [`Error::NoSpace`] if there is no room for the first file of a new log; [`Error::Sink`] for any other failure of
+    /// [`Error::Exhausted`]; [`Error::NoSpace`] if there is no room for the first file of a new log;
+    /// [`Error::Sink`] for any other failure of
     /// the sink, failed reads included.
     pub fn open(sink: S, options: Options) -> Result<(Self, RecoveryReport), Error> {
         Self::open_with_probe(sink, options, NoProbe)
@@ -67,6 +68,11 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
 
         let sequence = start_sequence(&scan);
+        // From here on, neither positions nor file numbers can run out.
+        if scan.end.get().max(sequence) >= 1 << 63 {
+            return Err(Error::Exhausted { end: scan.end, file: sequence });
+        }
+        copy_aside(&sink, &mut scan)?;
         let (salt_seed, log_id) = random(options.seed)?;
         let first = Place {
             base: scan.end.align_up(layout.align),
