@@ -4,7 +4,7 @@
 //! | failure | test |
 //! | --- | --- |
 //! | a failed sync is reported as success later | here; `failure`; `wal-io-std` `write_sync` |
-//! | waiters are left hanging after a failed sync | here; `failure`; shuttle `failed_sync` |
+//! | waiters are left hanging after a failed sync | here; `failure`; shuttle `failing_sync` |
 //! | a leader that panics leaves waiters asleep | `failure` |
 //! | an abandoned reservation stalls the watermark | here; `failure` for large records; `ring` |
 //! | a first entry rolled back hides all later ones | here |
