@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
+use wal_core::format::checksum::{self, crc32c};
 use wal_core::format::file_header::BLOCK_LEN;
 use wal_core::format::frame::HEADER_LEN;
+use wal_core::format::record;
 use wal_core::recover::{Aside, ScanOptions, scan};
 use wal_core::sink::SegmentSink;
 use wal_core::sink::mem::{MemDisk, MemSink};
@@ -217,7 +219,13 @@ pub fn harm(u: &mut Unstructured<'_>, files: &mut Files) -> Result<()> {
                 }
             }
             13 => drop(files.bytes.remove(&number)),
-            _ => relink(files, u.arbitrary()?),
+            14 => relink(files, u.arbitrary()?),
+            _ => {
+                let (nth, kind) = (u.int_in_range(0..=5)?, u.int_in_range(0..=3u32)?);
+                if let Some(frame) = frame {
+                    change_kind(files, &frame, nth, kind);
+                }
+            }
         }
     }
     if u.ratio(3, 4)? {
@@ -265,6 +273,30 @@ fn forge(
     Ok(())
 }
 
+/// Gives the `nth` record of a frame other kind bits, and the checksum that goes with them.
+fn change_kind(files: &mut Files, frame: &FrameAt, nth: usize, kind: u32) {
+    let Some(bytes) = files.bytes.get_mut(&frame.file) else { return };
+    let mut at = HEADER_LEN;
+    for left in (0..=nth).rev() {
+        let rest = bytes.get(frame.offset as usize + at..).unwrap_or_default();
+        let Some(found) = record::peek(rest) else { return };
+        let (len, stored) = (found.len(), record::stored_len(found.len()));
+        if rest.len() < stored || frame.header.len < (at + stored) as u64 {
+            return;
+        }
+        at += stored;
+        if left == 0 || at == frame.header.len as usize {
+            let start = frame.offset as usize + at - stored;
+            let word = len as u32 | kind << 30;
+            let payload = crc32c(&bytes[start + record::HEADER_LEN..][..len]);
+            let lsn = frame.header.lsn.advance((at - stored) as u64);
+            let crc = checksum::record(payload, lsn, frame.header.salt, word);
+            put(bytes, start, u64::from(word) | u64::from(crc) << 32, record::HEADER_LEN);
+            return;
+        }
+    }
+}
+
 /// Lets each frame name the checksum of the one before, and each file header that of its
 /// predecessor's last, so that a change of one does not end the chain.
 fn relink(files: &mut Files, headers: bool) {
@@ -291,6 +323,6 @@ fn relink(files: &mut Files, headers: bool) {
 }
 
 fn reseal_frame(bytes: &mut [u8], at: usize) {
-    let crc = wal_core::format::checksum::crc32c(&bytes[at..at + HEADER_LEN - 4]);
+    let crc = crc32c(&bytes[at..at + HEADER_LEN - 4]);
     put(bytes, at + HEADER_LEN - 4, u64::from(crc), 4);
 }
