@@ -53,6 +53,7 @@ fn every_layer_that_is_named_exists() {
                     tree::root().join(format!("wal-core/tests/{target}.rs")).exists()
                 }
                 Layer::Reference => tree::root().join("wal-model/tests/reference.rs").exists(),
+                Layer::Hostile => tree::root().join("wal-model/tests/hostile.rs").exists(),
                 Layer::Trace => tree::root().join("wal-model/tests/trace.rs").exists(),
                 Layer::Shuttle(scenario) => {
                     shuttle.split_whitespace().any(|word| word == *scenario)

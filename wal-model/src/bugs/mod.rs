@@ -7,6 +7,7 @@
 
 pub mod command;
 mod flush;
+mod hostile;
 mod orderings;
 mod process;
 mod retire;
@@ -53,6 +54,8 @@ pub enum Layer {
     Files(&'static str),
     /// The real log against a list of records (`tests/reference.rs`).
     Reference,
+    /// The targets of the fuzzers on random bytes (`tests/hostile.rs`).
+    Hostile,
     /// Probe events of the real log, replayed on the state machine (`tests/trace.rs`).
     Trace,
     /// A scenario under shuttle.
@@ -72,6 +75,7 @@ impl Layer {
         match self {
             Self::Core(_) | Self::Files(_) => "tests",
             Self::Reference => "reference",
+            Self::Hostile => "hostile",
             Self::Trace => "trace",
             Self::Shuttle(_) => "shuttle",
             Self::Loom(_) => "loom",
@@ -82,7 +86,8 @@ impl Layer {
 }
 
 /// Every kind of layer.
-pub const KINDS: [&str; 7] = ["tests", "reference", "trace", "shuttle", "loom", "machine", "spec"];
+pub const KINDS: [&str; 8] =
+    ["tests", "reference", "hostile", "trace", "shuttle", "loom", "machine", "spec"];
 
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,6 +95,7 @@ impl fmt::Display for Layer {
             Self::Core(target) => write!(f, "wal-core:{target}"),
             Self::Files(target) => write!(f, "wal-io-std:{target}"),
             Self::Reference => f.write_str("reference"),
+            Self::Hostile => f.write_str("hostile"),
             Self::Trace => f.write_str("trace"),
             Self::Shuttle(scenario) => write!(f, "shuttle:{scenario}"),
             Self::Loom(target) => f.write_str(target),
@@ -100,7 +106,8 @@ impl fmt::Display for Layer {
 }
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
-/// what becomes of old files, and of what real processes meet.
+/// what becomes of old files, of what real processes meet, and of what is read from a disk that cannot
+/// be trusted.
 #[must_use]
 pub fn all() -> Vec<Bug> {
     [
@@ -111,6 +118,7 @@ pub fn all() -> Vec<Bug> {
         storage::BUGS,
         retire::BUGS,
         process::BUGS,
+        hostile::BUGS,
     ]
     .concat()
 }

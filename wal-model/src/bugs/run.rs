@@ -102,6 +102,9 @@ impl Target {
             Layer::Reference => {
                 Self { dir: "std", cargo: plain("wal-model", "reference"), filter: None }
             }
+            Layer::Hostile => {
+                Self { dir: "std", cargo: plain("wal-model", "hostile"), filter: None }
+            }
             Layer::Trace => Self { dir: "std", cargo: plain("wal-model", "trace"), filter: None },
             Layer::Shuttle(scenario) => {
                 let cargo = with("shuttle", "wal-model", "shuttle");
