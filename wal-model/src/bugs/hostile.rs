@@ -1,12 +1,14 @@
-//! Bugs of recovery that only damaged or forged bytes meet.
+//! Bugs that only damaged, forged or leftover bytes meet.
 
 use super::Layer::{Core, Hostile};
 use super::{Bug, Edit};
 
+const BUFFER: &str = "wal-core/src/segment/buffer.rs";
 const BODY: &str = "wal-core/src/recover/frame_body.rs";
 const EVIDENCE: &str = "wal-core/src/recover/evidence.rs";
 const FRAME: &str = "wal-core/src/format/frame.rs";
 const OPEN: &str = "wal-core/src/open.rs";
+const SUBMIT: &str = "wal-core/src/flush/submit.rs";
 const VERDICT: &str = "wal-core/src/recover/verdict.rs";
 const WALK: &str = "wal-core/src/recover/walk.rs";
 const WINDOW: &str = "wal-core/src/recover/window.rs";
@@ -173,6 +175,26 @@ pub(super) const BUGS: &[Bug] = &[
             file: OPEN,
             find: "if scan.end.get().max(sequence) >= 1 << 63 {",
             replace: "if scan.end.get().max(sequence) == u64::MAX {",
+        }],
+        caught_by: &[Core("regressions")],
+    },
+    Bug {
+        name: "record-padding-stale",
+        what: "what was in memory before is written behind a record",
+        edits: &[Edit {
+            file: BUFFER,
+            find: "self.put(from, &[0; record::ALIGN][..end - from]);",
+            replace: "self.put(from, &[0; record::ALIGN][..(end - from).min(1)]);",
+        }],
+        caught_by: &[Core("regressions")],
+    },
+    Bug {
+        name: "frame-padding-stale",
+        what: "what was in memory before is written behind a frame",
+        edits: &[Edit {
+            file: SUBMIT,
+            find: "        bytes[sealed.len as usize..].fill(0);\n",
+            replace: "",
         }],
         caught_by: &[Core("regressions")],
     },
