@@ -13,7 +13,7 @@
 //! | [`directory`] | a directory of such files and others, on a real file system | the same, and what opens can be appended to and opened again |
 //! | [`crashes`] | calls of a log and crashes that tear what was not synced | what was acknowledged is there, whole and in order, and nothing else but what was appended |
 //!
-//! Most random bytes fail at the first checksum. So bytes are read as a [plan](plan): how to build
+//! Most random bytes fail at the first checksum. So bytes are read as a [`plan`]: how to build
 //! a sound log, then how to harm it, and whether checksums are made right afterwards.
 
 mod bounds;
