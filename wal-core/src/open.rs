@@ -72,7 +72,6 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         if scan.end.get().max(sequence) >= 1 << 63 {
             return Err(Error::Exhausted { end: scan.end, file: sequence });
         }
-        copy_aside(&sink, &mut scan)?;
         let (salt_seed, log_id) = random(options.seed)?;
         let first = Place {
             base: scan.end.align_up(layout.align),

@@ -64,6 +64,7 @@ fn file() -> FileHeader {
         prev: None,
         durable: Lsn::new(4096),
         recovered: false,
+        recycled: false,
     }
 }
 
