@@ -74,6 +74,7 @@ struct File<'a> {
     prev_salt: u64,
     prev_end: u64,
     durable: u64,
+    capacity: u64,
 }
 
 impl<'a> File<'a> {
@@ -91,6 +92,7 @@ impl<'a> File<'a> {
             prev_salt: u64_at(bytes, 80),
             prev_end: u64_at(bytes, 88),
             durable: u64_at(bytes, 112),
+            capacity: u64_at(bytes, 56),
         })
     }
 
@@ -113,9 +115,10 @@ impl<'a> File<'a> {
         let (mut at, mut first) = (lsn + HEAD as u64, None);
         while flags == 0 && at < end {
             let word = u32_at(self.bytes, self.offset(at));
-            let next = (at + 8 + u64::from(word & 0x3fff_ffff)).next_multiple_of(8);
+            let end = at + 8 + u64::from(word & 0x3fff_ffff);
+            let next = end.next_multiple_of(8);
             let batch = *first.get_or_insert(at);
-            records.push((at, next, batch));
+            records.push((at, end, batch));
             if word >> 30 != 1 {
                 first = None;
             }
@@ -134,12 +137,15 @@ struct Frame {
     next: u64,
     durable: u64,
     close: bool,
-    /// Start, end, and start of the batch.
+    /// Start, end without the padding, and start of the batch.
     records: Vec<(u64, u64, u64)>,
 }
 
+/// A file of the log, and its frames in order.
+type Chained<'a> = (File<'a>, Vec<Frame>);
+
 /// The files that hold the log, the newest naming the one before, and so on.
-fn chain<'a>(files: &Files<'a>) -> Vec<(File<'a>, Vec<Frame>)> {
+fn chain<'a>(files: &Files<'a>) -> Vec<Chained<'a>> {
     let mut headed: Vec<File<'a>> = files.iter().copied().filter_map(File::read).collect();
     let mut found: Vec<File<'a>> = Vec::new();
     while let Some(file) = headed.pop() {
@@ -214,9 +220,85 @@ impl Comparison<'_> {
         let begun = frame.lsn == file.base && !file.recovered && file.prev_number > 0;
         begun
             || has_magic && !old
-            || record.is_some_and(|&(at, next, _)| {
-                self.is_left(file, file.offset(at), file.offset(next))
-            })
+            || record
+                .is_some_and(|&(at, end, _)| self.is_left(file, file.offset(at), file.offset(end)))
+    }
+
+    /// The frame headers that are left in a file from `from` on, wherever they were sent: where each
+    /// is, whose it is, and what it is of.
+    fn heads<'b>(
+        &'b self,
+        chain: &'b [Chained<'b>],
+        file: &'b File<'_>,
+        from: u64,
+        align: u64,
+    ) -> impl Iterator<Item = (u64, &'b File<'b>, &'b Frame)> {
+        let bytes = rest(&self.left, file.number, file.offset(from)).unwrap_or_default();
+        (0..bytes.len()).step_by(align as usize).filter_map(move |step| {
+            let head = bytes.get(step..step + HEAD).filter(|head| head[..4] == FRAME_MAGIC)?;
+            let mut all =
+                chain.iter().flat_map(|(home, frames)| frames.iter().map(move |f| (home, f)));
+            let (home, frame) = all.find(|(home, frame)| {
+                let place = home.offset(frame.lsn);
+                home.bytes.get(place..place + HEAD) == Some(head)
+            })?;
+            Some((from + step as u64, home, frame))
+        })
+    }
+
+    /// The highest watermark that anything behind what is bad claims, and whether any frame or file
+    /// is there.
+    fn behind(&self, chain: &[Chained<'_>], bad: &Bad) -> (u64, bool) {
+        let (mut claim, mut behind) = (0, false);
+        for (index, (file, _)) in chain.iter().enumerate().skip(bad.file) {
+            if !self.has_header(file) {
+                // Without a file before it, nothing tells where the log had got to.
+                let end = if index == 0 { 0 } else { bad.end };
+                for (at, _, frame) in self.heads(chain, file, file.base, 8) {
+                    let base = (frame.lsn + file.base).checked_sub(at);
+                    let Some(base) = base.filter(|&base| base >= end) else { continue };
+                    behind = true;
+                    // With some alignment, nothing is missing before a file that begins there.
+                    let next = (3..=16).any(|shift| end.next_multiple_of(1 << shift) == base);
+                    if !next || frame.durable > base {
+                        claim = claim.max(frame.durable);
+                    }
+                }
+                continue;
+            }
+            let from =
+                if index == bad.file { bad.lsn / file.align * file.align } else { file.base };
+            if index > bad.file {
+                behind = true;
+                claim = claim.max(file.durable);
+                if file.recovered {
+                    claim = claim.max(file.prev_end);
+                }
+            }
+            for (at, home, frame) in self.heads(chain, file, from, file.align) {
+                if home.salt == file.salt {
+                    claim = claim.max(frame.durable);
+                    behind |= frame.lsn == at && at > bad.lsn;
+                }
+            }
+        }
+        (claim, behind)
+    }
+
+    /// Where a file is damaged that was cut off behind its close mark, since all in it was durable.
+    fn is_short(&self, file: &File<'_>, bad: &Bad, frames: &[Frame], marked: bool) -> Option<u64> {
+        let len = rest(&self.left, file.number, 0)?.len();
+        if len as u64 >= file.capacity {
+            return None;
+        }
+        let of_header = frames.get(bad.frames).is_some_and(|frame| frame.lsn == bad.lsn);
+        let mark = (HEAD as u64).next_multiple_of(file.align) as usize;
+        match of_header && len - file.offset(bad.lsn) <= mark {
+            // Nothing but the mark can be missing.
+            true if marked => None,
+            true => Some((file.base + (len - BLOCK) as u64).max(bad.lsn)),
+            false => Some(bad.lsn),
+        }
     }
 
     /// Whether any of what was written from there on is left.
@@ -242,7 +324,7 @@ struct Bad {
     from: usize,
 }
 
-fn first_bad(chain: &[(File<'_>, Vec<Frame>)], left: &Comparison<'_>) -> Result<(u64, bool), Bad> {
+fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool), Bad> {
     let mut end = chain.first().map_or(0, |(file, _)| match file.prev_number {
         0 => file.base,
         _ => file.prev_end,
@@ -264,10 +346,10 @@ fn first_bad(chain: &[(File<'_>, Vec<Frame>)], left: &Comparison<'_>) -> Result<
             if !left.has_head(file, frame) {
                 return bad(frame.lsn, end, from);
             }
-            for &(at, next, batch) in &frame.records {
-                if !left.is_left(file, file.offset(at), file.offset(next)) {
+            for &(at, last, batch) in &frame.records {
+                if !left.is_left(file, file.offset(at), file.offset(last)) {
                     let kept = if batch == frame.lsn + HEAD as u64 { end } else { batch };
-                    return bad(batch, kept, file.offset(frame.lsn));
+                    return bad(at, kept, file.offset(frame.lsn));
                 }
             }
             (end, closed) = (frame.end, frame.close);
@@ -292,24 +374,7 @@ pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved
         Err(bad) => bad,
     };
     let headless = !left.has_header(&chain[bad.file].0);
-    let (mut claim, mut behind) = (0, false);
-    for (index, (file, frames)) in chain.iter().enumerate().skip(bad.file) {
-        if index > bad.file && left.has_header(file) {
-            behind = true;
-            claim = claim.max(file.durable);
-            if file.recovered {
-                claim = claim.max(file.prev_end);
-            }
-        }
-        let skip = match index == bad.file && !headless {
-            true => bad.frames + 1,
-            false => 0,
-        };
-        for frame in frames.iter().skip(skip).filter(|frame| left.has_head(file, frame)) {
-            behind = true;
-            claim = claim.max(frame.durable);
-        }
-    }
+    let (claim, behind) = left.behind(&chain, &bad);
     let mut later = chain.iter().skip(bad.file + 1);
     let here = &chain[bad.file].0;
     let marked = match chain[bad.file].1.get(bad.frames) {
@@ -319,7 +384,10 @@ pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved
     };
     let marked = marked || later.any(|(file, _)| left.is_begun(file));
     let (lsn, end) = (Lsn::new(bad.lsn), Lsn::new(bad.end));
-    if claim > bad.lsn {
+    let short = if headless { None } else { left.is_short(here, &bad, &chain[bad.file].1, marked) };
+    if let Some(lsn) = short {
+        Deserved::Corrupt(Lsn::new(lsn))
+    } else if claim > bad.lsn {
         Deserved::Corrupt(lsn)
     } else if behind {
         Deserved::Torn(end)
