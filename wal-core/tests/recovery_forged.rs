@@ -227,12 +227,12 @@ const FILE_HEADER: &[Row] = &[
         "version 9 in mem/0000000000000002.wal",
         "version 9 in mem/0000000000000003.wal",
     ]),
-    ("flags", 12, 4, &[Is(1)], [
+    ("flags", 12, 4, &[Is(1), Is(2), Is(3)], [
         "passes",
         "passes",
         "passes",
     ]),
-    ("flags", 12, 4, &[Is(2), Is(3), Max], [
+    ("flags", 12, 4, &[Is(4), Is(6), Max], [
         "corrupt 1+0 lsn 0: damaged file header (Field(flags))",
         "corrupt 2+0 lsn 1536: damaged file header (Field(flags))",
         "corrupt 3+0 lsn 3072: damaged file header (Field(flags))",
@@ -263,7 +263,7 @@ const FILE_HEADER: &[Row] = &[
         "corrupt 3+0 lsn 3072: file header names another sequence number",
     ]),
     ("salt", 40, 8, &[Is(0), By(1), By(-1), Max], [
-        "corrupt 2+0 lsn 0: file does not continue its predecessor",
+        "corrupt 1+4096 lsn 0: damaged frame header (Salt)",
         "corrupt 2+4096 lsn 1536: damaged frame header (Salt)",
         "ambiguous 3+0 lsn 2680: damaged frame header (Salt)",
     ]),
@@ -717,11 +717,11 @@ const BLOCK: &[Row] = &[
     ("the frame of another file", 0, 0, &[Is(0)], [
         "corrupt 1+4096 lsn 0: damaged frame header (Salt)",
         "corrupt 2+4608 lsn 2048: damaged frame header (Salt)",
-        "changes",
+        "ambiguous 3+4728 lsn 3704: damaged frame header (Salt)",
     ]),
     ("an earlier life of the frame", 0, 0, &[Is(0)], [
         "corrupt 1+4096 lsn 0: damaged frame header (Salt)",
         "corrupt 2+4608 lsn 2048: damaged frame header (Salt)",
-        "changes",
+        "ambiguous 3+4728 lsn 3704: damaged frame header (Salt)",
     ]),
 ];

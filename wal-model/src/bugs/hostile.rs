@@ -133,7 +133,7 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[Edit {
             file: EVIDENCE,
             find: "found.claim = found.claim.max(stray.durable);
-            let fits",
+        let fits",
             replace: "let fits",
         }],
         caught_by: &[Core("recovery"), Core("recovery_sweeps"), Core("recovery_forged"), Hostile],
@@ -142,9 +142,9 @@ pub(super) const BUGS: &[Bug] = &[
         name: "leftovers-are-ours",
         what: "bytes of an earlier life at the end of a log are taken for damage",
         edits: &[Edit {
-            file: EVIDENCE,
-            find: "found.stale = place <= at || linked && place.get() - at.get() <= reach;",
-            replace: "found.stale = place <= at && linked && reach > 0;",
+            file: WALK,
+            find: "if !absent || survey.nonzero && !header.recycled {",
+            replace: "if !absent || survey.nonzero {",
         }],
         caught_by: &[Core("recovery"), Core("regressions"), Hostile],
     },

@@ -252,14 +252,12 @@ impl Comparison<'_> {
         let (mut claim, mut behind) = (0, false);
         for (index, (file, _)) in chain.iter().enumerate().skip(bad.file) {
             if !self.has_header(file) {
-                // Without a file before it, nothing tells where the log had got to.
-                let end = if index == 0 { 0 } else { bad.end };
                 for (at, _, frame) in self.heads(chain, file, file.base, 8) {
                     let base = (frame.lsn + file.base).checked_sub(at);
-                    let Some(base) = base.filter(|&base| base >= end) else { continue };
+                    let Some(base) = base.filter(|&base| base >= bad.end) else { continue };
                     behind = true;
                     // With some alignment, nothing is missing before a file that begins there.
-                    let next = (3..=16).any(|shift| end.next_multiple_of(1 << shift) == base);
+                    let next = (3..=16).any(|shift| bad.end.next_multiple_of(1 << shift) == base);
                     if !next || frame.durable > base {
                         claim = claim.max(frame.durable);
                     }
@@ -333,13 +331,14 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
     for (index, (file, frames)) in chain.iter().enumerate() {
         if !left.has_header(file) {
             // Without a file before it, nothing tells where it began.
-            let lsn = if index == 0 { 0 } else { file.base };
+            let (lsn, end) = if index == 0 { (0, 0) } else { (file.base, end) };
             return Err(Bad { file: index, frames: 0, lsn, end, from: 0 });
         }
         closed = false;
         for (number, frame) in frames.iter().enumerate() {
-            // The header of a file goes out with its first frame.
-            let from = if number == 0 { 0 } else { file.offset(frame.lsn) };
+            // The header of a file goes out with its first frame, unless opening made the file.
+            let with_header = number == 0 && !file.recovered && file.prev_number > 0;
+            let from = if with_header { 0 } else { file.offset(frame.lsn) };
             let bad = |lsn: u64, end: u64, from: usize| {
                 Err(Bad { file: index, frames: number, lsn, end, from })
             };

@@ -180,7 +180,7 @@ pub fn run<M: Medium>(
             }
             counts.states += 1;
             let deserved = point.running.then(|| deserved(&truth, &left, Some(&nothing)));
-            let again = counts.states % bounds.again == 0;
+            let again = counts.states.is_multiple_of(bounds.again);
             let result = state::<M>(&left, &options, point, deserved, again);
             let (verdict, deeper) = result.map_err(|wrong| {
                 format!(

@@ -49,7 +49,6 @@ pub struct Shared(Arc<Mutex<Oracle>>);
 
 impl Shared {
     /// The oracle, which nobody else has at this time.
-    #[must_use]
     pub fn get(&self) -> MutexGuard<'_, Oracle> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

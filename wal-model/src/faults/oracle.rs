@@ -2,7 +2,7 @@
 //!
 //! It knows what was appended and what was acknowledged, and nothing of how a log works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use wal_core::format::record::stored_len;
 use wal_core::{Appended, Durability, Lsn};
@@ -23,6 +23,8 @@ pub struct Oracle {
     /// Where the log starts at the least, and at the most: truncation frees whole files.
     start: (Lsn, Lsn),
     payloads: u64,
+    /// Every payload that was ever to be appended.
+    ever: HashSet<Vec<u8>>,
     calls: u64,
 }
 
@@ -44,7 +46,21 @@ impl Oracle {
             x ^= x << 17;
             x as u8
         };
-        (0..len).map(byte).collect()
+        let payload: Vec<u8> = (0..len).map(byte).collect();
+        self.ever.insert(payload.clone());
+        payload
+    }
+
+    /// Whether each of these was appended at some time, wherever it is found.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn knows(&self, found: &[Found]) -> Result<(), String> {
+        match found.iter().find(|(_, payload)| !self.ever.contains(payload)) {
+            Some((lsn, payload)) => Err(format!("{} bytes at {lsn} are nobody's", payload.len())),
+            None => Ok(()),
+        }
     }
 
     /// A call begins that appends these.

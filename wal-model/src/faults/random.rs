@@ -4,10 +4,11 @@
 //! goes wrong with which call, when the power goes and what it leaves. So a seed is all that it
 //! takes to see a run again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::Path;
 
+use wal_core::testing::agree;
 use wal_core::testing::sim::{Fault, Image, Random, Rates, SimDisk, Struck, Survival};
 use wal_core::{Durability, Error, Options, Padding, RecoveryMode};
 
@@ -94,6 +95,8 @@ struct Run<M: Medium> {
     disk: SimDisk,
     oracle: Shared,
     counts: Counts,
+    /// Writes lost and misdirected, and bits inverted.
+    lies: usize,
     medium: PhantomData<M>,
 }
 
@@ -118,7 +121,7 @@ impl<M: Medium> Run<M> {
         let disk = SimDisk::new(random.next_u64());
         let counts = Counts { runs: 1, ..Counts::default() };
         let (oracle, medium) = (Shared::default(), PhantomData);
-        Self { random, trace, mood, options, disk, oracle, counts, medium }
+        Self { random, trace, mood, options, disk, oracle, counts, lies: 0, medium }
     }
 
     fn live(mut self) -> Result<Counts, String> {
@@ -197,7 +200,15 @@ impl<M: Medium> Run<M> {
         if lying {
             left = self.rot(left);
         }
-        let deserved = if lying {
+        let lies = struck
+            .iter()
+            .filter(|struck| matches!(struck.fault, Fault::Lost | Fault::Misdirected(..)));
+        self.lies += lies.count();
+        // A file whose removal was not durable is back, and may be what is damaged.
+        let paths = |image: &Image| -> BTreeSet<_> {
+            image.files(Path::new(DIR)).map(|(path, _)| path.to_owned()).collect()
+        };
+        let deserved = if lying && self.lies <= 1 && paths(&left).is_subset(&paths(&truth)) {
             Some(deserve::deserved(&truth, &left, None))
         } else if power_loss && self.mood == Mood::Fair && struck.is_empty() {
             let nothing = image.power_loss(Survival::Nothing);
@@ -234,6 +245,7 @@ impl<M: Medium> Run<M> {
         let files: Vec<_> = image.files(Path::new(DIR)).filter(|(_, b)| !b.is_empty()).collect();
         for _ in 0..self.random.below(3) {
             if let Some((path, bytes)) = files.get(self.random.below(files.len())) {
+                self.lies += 1;
                 let bit = self.random.below(8) as u32;
                 disk.rot(path, self.random.below(bytes.len()) as u64, bit);
             }
@@ -282,6 +294,10 @@ impl<M: Medium> Run<M> {
         survived: Durability,
         deserved: Option<Deserved>,
     ) -> Result<Option<Opened<M>>, String> {
+        self.second_opinion()?;
+        if self.lies > 0 && deserved.is_none() {
+            return self.after_lies();
+        }
         let mut oracle = self.oracle.get().clone();
         if self.mood == Mood::Lying {
             // What the device has lost is lost; whether that is what it says is the question.
@@ -296,6 +312,7 @@ impl<M: Medium> Run<M> {
             self.insert(self.disk.image().process_crash());
             self.disk.set_capacity(None);
         }
+        // Rot in the empty rest of a file leaves the end where it was, and makes it doubtful.
         let exact = self.mood == Mood::Fair;
         let known = deserved.filter(|d| exact || matches!(d, Deserved::Corrupt(_)));
         let survivor = verify::open::<M>(&self.disk, &self.options, &mut oracle, survived, known)
@@ -321,6 +338,33 @@ impl<M: Medium> Run<M> {
             self.counts.states += 2;
         }
         Ok(Some(survivor.opened))
+    }
+
+    /// Holds recovery against another one, made of the same specification.
+    fn second_opinion(&self) -> Result<(), String> {
+        let sink = M::open(&self.disk).map_err(|error| format!("reading: {error}"))?;
+        agree::check(&sink).map(drop).map_err(|wrong| format!("two readers disagree: {wrong}"))
+    }
+
+    /// Whatever becomes of a log to which its device lies again and again: nothing is read from it
+    /// that nobody ever appended.
+    fn after_lies(&mut self) -> Result<Option<Opened<M>>, String> {
+        for mode in [RecoveryMode::Strict, RecoveryMode::Salvage] {
+            let opened = life::open::<M>(&self.disk, &self.options.clone().recovery(mode));
+            self.counts.states += 1;
+            match opened {
+                Ok(opened) => {
+                    let records = life::records(&opened);
+                    let records = records.map_err(|error| format!("reading: {error}"))?;
+                    return self.oracle.get().knows(&records).map(|()| None);
+                }
+                Err(Error::Corrupt(_)) if mode == RecoveryMode::Strict => self.counts.corrupt += 1,
+                // Two files of one number, one of them misnamed.
+                Err(Error::Corrupt(_)) => {}
+                Err(error) => return Err(format!("after lies: {error}")),
+            }
+        }
+        Ok(None)
     }
 
     /// Opens a damaged log around the damage: what is read then was appended.
