@@ -1,11 +1,13 @@
 //! Checks the model, or lets a browser explore it.
 
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stateright::Model;
 use wal_model::bugs::command as bugs;
+use wal_model::faults::command as faults;
 use wal_model::machine::{Machine, Op};
 use wal_model::{report, suite};
 
@@ -31,6 +33,8 @@ enum Command {
     },
     /// Break the code on purpose, bug by bug, and see who notices.
     Bugs(bugs::Args),
+    /// Try to lose what was acknowledged, and print how often.
+    Faults(faults::Args),
     /// Serve the states to a browser on this machine.
     Explore {
         #[command(flatten)]
@@ -119,6 +123,17 @@ fn explore(shape: &Shape, port: u16) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn end(well: io::Result<bool>) -> ExitCode {
+    match well {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check { shape, large, only } => {
@@ -128,14 +143,8 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-        Command::Bugs(args) => match args.run() {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Bugs(args) => end(args.run()),
+        Command::Faults(args) => end(args.run()),
         Command::Explore { shape, port } => explore(&shape, port),
     }
 }

@@ -137,13 +137,15 @@ pub struct Bounds {
     pub states: usize,
     /// One state in so many is crashed again during its recovery.
     pub again: u64,
+    /// Only the crash of this number.
+    pub point: Option<usize>,
 }
 
 impl Bounds {
     /// Seconds.
-    pub const QUICK: Self = Self { together: 4, states: 64, again: 16 };
+    pub const QUICK: Self = Self { together: 4, states: 64, again: 16, point: None };
     /// Minutes.
-    pub const DEEP: Self = Self { together: 4, states: 20_000, again: 2 };
+    pub const DEEP: Self = Self { together: 4, states: 20_000, again: 2, point: None };
 }
 
 /// A crash: where, and what was promised by then.
@@ -153,6 +155,23 @@ struct Point {
     oracle: Oracle,
     /// Whether the life is under way, so that the verdict deserved is known.
     running: bool,
+}
+
+/// Runs every workload whose name contains `only` on one medium.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn all<M: Medium>(only: &str, bounds: Bounds) -> Result<Counts, String> {
+    let paddings: &[Padding] =
+        if M::PACKED { &[Padding::Block, Padding::Packed] } else { &[Padding::Block] };
+    let mut counts = Counts::default();
+    for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(only)) {
+        for &padding in paddings {
+            counts.add(&run::<M>(workload, padding, bounds)?);
+        }
+    }
+    Ok(counts)
 }
 
 /// Runs one workload on one medium.
@@ -169,7 +188,8 @@ pub fn run<M: Medium>(
     let points = points::<M>(workload, &options)?;
     let mut counts = Counts { points: points.len() as u64, ..Counts::default() };
     let mut seen = HashSet::new();
-    for (number, point) in points.iter().enumerate() {
+    let wanted = |number: usize| bounds.point.is_none_or(|point| point == number);
+    for (number, point) in points.iter().enumerate().filter(|(number, _)| wanted(*number)) {
         let nothing = point.image.power_loss(Survival::Nothing);
         let truth = point.image.process_crash();
         for chosen in combinations(&point.image.undecided(), bounds) {

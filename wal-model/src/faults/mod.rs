@@ -9,7 +9,11 @@
 //! - [`exhaustive`]: small lives, a crash after every single call that changes the disk, in every
 //!   state that this crash can leave, and again during the recovery from it.
 //! - [`random`]: long lives one after the other, with everything at once, from a seed.
+//!
+//! `cargo faults` runs both, and the tests of the same kind elsewhere, and prints [how much](command)
+//! was tried.
 
+pub mod command;
 pub mod deserve;
 pub mod exhaustive;
 pub mod life;
