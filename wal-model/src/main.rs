@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stateright::Model;
 use wal_model::bugs::command as bugs;
+#[cfg(not(any(wal_loom, wal_shuttle)))]
 use wal_model::faults::command as faults;
 use wal_model::machine::{Machine, Op};
 use wal_model::{report, suite};
@@ -34,6 +35,7 @@ enum Command {
     /// Break the code on purpose, bug by bug, and see who notices.
     Bugs(bugs::Args),
     /// Try to lose what was acknowledged, and print how often.
+    #[cfg(not(any(wal_loom, wal_shuttle)))]
     Faults(faults::Args),
     /// Serve the states to a browser on this machine.
     Explore {
@@ -144,6 +146,7 @@ fn main() -> ExitCode {
             }
         }
         Command::Bugs(args) => end(args.run()),
+        #[cfg(not(any(wal_loom, wal_shuttle)))]
         Command::Faults(args) => end(args.run()),
         Command::Explore { shape, port } => explore(&shape, port),
     }
