@@ -54,6 +54,8 @@ fn every_layer_that_is_named_exists() {
                 }
                 Layer::Reference => tree::root().join("wal-model/tests/reference.rs").exists(),
                 Layer::Hostile => tree::root().join("wal-model/tests/hostile.rs").exists(),
+                Layer::Crashes => tree::root().join("wal-model/tests/crashes.rs").exists(),
+                Layer::Lives => tree::root().join("wal-model/tests/faults_random.rs").exists(),
                 Layer::Trace => tree::root().join("wal-model/tests/trace.rs").exists(),
                 Layer::Shuttle(scenario) => {
                     shuttle.split_whitespace().any(|word| word == *scenario)

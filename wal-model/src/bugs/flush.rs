@@ -1,6 +1,6 @@
 //! Bugs of the sink's side: write, sync, publish, wake, recycle.
 
-use super::Layer::{Core, Loom, Machine, Reference, Shuttle, Spec, Trace};
+use super::Layer::{Core, Crashes, Lives, Loom, Machine, Reference, Shuttle, Spec, Trace};
 use super::{Bug, Edit};
 use crate::machine::Bug as M;
 
@@ -23,6 +23,8 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "while self.in_flight.iter().any(|flight| flight.done) {",
         }],
         caught_by: &[
+            Crashes,
+            Lives,
             Core("commit"),
             Machine(M::WatermarkOverGap),
             Spec("WatermarkOverGap"),
@@ -38,6 +40,8 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "shared.publish(written, written);",
         }],
         caught_by: &[
+            Crashes,
+            Lives,
             Core("crash"),
             Reference,
             Spec("PublishBeforeSync"),
@@ -53,7 +57,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "shared.sink.sync().map_err(Failure::Fatal)?;",
             replace: "",
         }],
-        caught_by: &[Core("failure"), Reference],
+        caught_by: &[Crashes, Lives, Core("failure"), Reference],
     },
     Bug {
         name: "sync-retried",
@@ -74,7 +78,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "let reserved = shared.ring.next_lsn();
         shared.publish(reserved, reserved);",
         }],
-        caught_by: &[Core("ring"), Machine(M::DurableOvertakes)],
+        caught_by: &[Crashes, Lives, Core("ring"), Machine(M::DurableOvertakes)],
     },
     Bug {
         name: "watermark-falls-back",
@@ -102,6 +106,8 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "Durability::PowerLoss => Some(Need::Written(past)),",
         }],
         caught_by: &[
+            Crashes,
+            Lives,
             Core("commit"),
             Reference,
             Machine(M::AckBeforeSync),
@@ -155,7 +161,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if index + 1 < count { record::Kind::DataMore } else { record::Kind::Data }",
             replace: "if index >= count { record::Kind::DataMore } else { record::Kind::Data }",
         }],
-        caught_by: &[Core("flow"), Reference],
+        caught_by: &[Crashes, Lives, Core("flow"), Reference],
     },
     Bug {
         name: "given-up-in-silence",
@@ -249,7 +255,7 @@ pub(super) const BUGS: &[Bug] = &[
         self.wake_everybody();
         self.lifecycle.store(Lifecycle::Open as u8, Ordering::Release);",
         }],
-        caught_by: &[Core("failure"), Spec("PoisonForgotten")],
+        caught_by: &[Lives, Core("failure"), Spec("PoisonForgotten")],
     },
     Bug {
         name: "failed-write-harmless",
@@ -285,5 +291,15 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "let woken = Vec::new();",
         }],
         caught_by: &[Core("commit"), Shuttle("dropped_jobs")],
+    },
+    Bug {
+        name: "claim-behind-a-gap",
+        what: "a header claims as durable the range before it that was given up",
+        edits: &[Edit {
+            file: "wal-core/src/flush/pipeline.rs",
+            find: "self.gaps.iter().find(|gap| gap.to == durable).map_or(durable, |gap| gap.from)",
+            replace: "durable",
+        }],
+        caught_by: &[Core("crash"), Lives],
     },
 ];

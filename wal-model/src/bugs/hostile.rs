@@ -1,6 +1,6 @@
 //! Bugs that only damaged, forged or leftover bytes meet.
 
-use super::Layer::{Core, Hostile};
+use super::Layer::{Core, Crashes, Hostile, Lives};
 use super::{Bug, Edit};
 
 const BUFFER: &str = "wal-core/src/segment/buffer.rs";
@@ -53,7 +53,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "let good = place(batch.unwrap_or(at));",
             replace: "let good = place(at);",
         }],
-        caught_by: &[Core("recovery"), Core("recovery_sweeps"), Hostile],
+        caught_by: &[Crashes, Lives, Core("recovery"), Core("recovery_sweeps"), Hostile],
     },
     Bug {
         name: "any-void-ends-a-batch",

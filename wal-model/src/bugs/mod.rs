@@ -56,6 +56,10 @@ pub enum Layer {
     Reference,
     /// The targets of the fuzzers on random bytes (`tests/hostile.rs`).
     Hostile,
+    /// Small lives on a simulated disk, crashed everywhere (`tests/crashes.rs`).
+    Crashes,
+    /// Long lives on a simulated disk that fails and lies (`tests/faults_random.rs`).
+    Lives,
     /// Probe events of the real log, replayed on the state machine (`tests/trace.rs`).
     Trace,
     /// A scenario under shuttle.
@@ -76,6 +80,8 @@ impl Layer {
             Self::Core(_) | Self::Files(_) => "tests",
             Self::Reference => "reference",
             Self::Hostile => "hostile",
+            Self::Crashes => "crashes",
+            Self::Lives => "lives",
             Self::Trace => "trace",
             Self::Shuttle(_) => "shuttle",
             Self::Loom(_) => "loom",
@@ -86,8 +92,18 @@ impl Layer {
 }
 
 /// Every kind of layer.
-pub const KINDS: [&str; 8] =
-    ["tests", "reference", "hostile", "trace", "shuttle", "loom", "machine", "spec"];
+pub const KINDS: [&str; 10] = [
+    "tests",
+    "reference",
+    "hostile",
+    "crashes",
+    "lives",
+    "trace",
+    "shuttle",
+    "loom",
+    "machine",
+    "spec",
+];
 
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +112,8 @@ impl fmt::Display for Layer {
             Self::Files(target) => write!(f, "wal-io-std:{target}"),
             Self::Reference => f.write_str("reference"),
             Self::Hostile => f.write_str("hostile"),
+            Self::Crashes => f.write_str("crashes"),
+            Self::Lives => f.write_str("lives"),
             Self::Trace => f.write_str("trace"),
             Self::Shuttle(scenario) => write!(f, "shuttle:{scenario}"),
             Self::Loom(target) => f.write_str(target),

@@ -1,6 +1,6 @@
 //! Bugs that show in real processes: killed, refused, starved of room, and tampered with.
 
-use super::Layer::{Core, Files};
+use super::Layer::{Core, Crashes, Files, Lives};
 use super::{Bug, Edit};
 
 const DIR: &str = "wal-io-std/src/dir.rs";
@@ -22,13 +22,13 @@ pub(super) const BUGS: &[Bug] = &[
             find: "Durability::PowerLoss => Some(Need::Durable(past)),",
             replace: "Durability::PowerLoss => None,",
         }],
-        caught_by: &[Files("kill"), Core("crash")],
+        caught_by: &[Crashes, Lives, Files("kill"), Core("crash")],
     },
     Bug {
         name: "opened-unfenced",
         what: "the file that opening begins does not say which one it follows",
         edits: &[Edit { file: OPEN, find: "prev: scan.last,", replace: "prev: None," }],
-        caught_by: &[Files("kill"), Files("log")],
+        caught_by: &[Crashes, Lives, Files("kill"), Files("log")],
     },
     Bug {
         name: "lock-not-exclusive",
@@ -50,7 +50,7 @@ pub(super) const BUGS: &[Bug] = &[
                 .or_else(|_| self.dir.layer.sync_data(file))
                 .map_err(&failed)?;",
         }],
-        caught_by: &[Files("failing"), Files("write_sync")],
+        caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
     Bug {
         name: "sync-error-swallowed",
@@ -60,7 +60,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "uninterrupted(|| self.dir.layer.sync_data(file)).map_err(&failed)?;",
             replace: "let _ = uninterrupted(|| self.dir.layer.sync_data(file));",
         }],
-        caught_by: &[Files("failing"), Files("write_sync")],
+        caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
     Bug {
         name: "write-error-swallowed",
@@ -71,7 +71,7 @@ pub(super) const BUGS: &[Bug] = &[
             .map_err(self.dir.failed(SinkOp::Write, write.file, Some(write.offset)))?;",
             replace: "        let _ = write_all_at(&self.dir.layer, &file, write.parts, write.offset);",
         }],
-        caught_by: &[Files("failing"), Files("write_sync")],
+        caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
     Bug {
         name: "read-error-is-the-end",
@@ -87,7 +87,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "        let _ = SinkOp::Read;
         Ok(read_full_at(&self.dir.layer, &file, buf, offset).unwrap_or(0))",
         }],
-        caught_by: &[Files("failing"), Files("write_sync")],
+        caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
     Bug {
         name: "interruption-is-failure",

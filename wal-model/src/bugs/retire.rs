@@ -1,6 +1,6 @@
 //! Bugs of truncation: which files go, in what order, and what becomes of them.
 
-use super::Layer::{Core, Files, Reference, Shuttle};
+use super::Layer::{Core, Crashes, Files, Lives, Reference, Shuttle};
 use super::{Bug, Edit};
 
 const READ: &str = "wal-core/src/read/mod.rs";
@@ -28,7 +28,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "next.header.base < durable || next.header.recovered",
             replace: "next.header.base <= durable || next.header.recovered",
         }],
-        caught_by: &[Core("truncate"), Shuttle("truncating")],
+        caught_by: &[Lives, Core("truncate"), Shuttle("truncating")],
     },
     Bug {
         name: "newest-retired-first",
@@ -38,7 +38,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "listing.files.iter().filter(|file| file.sequence < first)",
             replace: "listing.files.iter().rev().filter(|file| file.sequence < first)",
         }],
-        caught_by: &[Core("truncate"), Shuttle("truncating")],
+        caught_by: &[Lives, Core("truncate"), Shuttle("truncating")],
     },
     Bug {
         name: "failed-removal-forgotten",
@@ -101,7 +101,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if let Err(error) = uninterrupted(|| layer.sync_dir(&handle)) {",
             replace: "if let Err(error) = io::Result::Ok(drop(handle)) {",
         }],
-        caught_by: &[Files("retire")],
+        caught_by: &[Crashes, Lives, Files("retire")],
     },
     Bug {
         name: "removal-in-doubt-believed",
@@ -141,7 +141,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "            write_all_at(layer, &file, &[IoSlice::new(block)], 0)?;",
             replace: "            let _ = block;",
         }],
-        caught_by: &[Files("retire"), Files("conformance")],
+        caught_by: &[Crashes, Lives, Files("retire"), Files("conformance")],
     },
     Bug {
         name: "blank-header-not-synced",
@@ -154,7 +154,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "            Ok(file)
         };",
         }],
-        caught_by: &[Files("retire")],
+        caught_by: &[Crashes, Lives, Files("retire")],
     },
     Bug {
         name: "leftovers-unsaid",
@@ -164,7 +164,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "Some((spare, file)) => (spare, file, Created::Recycled),",
             replace: "Some((spare, file)) => (spare, file, Created::Zeroed),",
         }],
-        caught_by: &[Files("retire"), Files("conformance")],
+        caught_by: &[Crashes, Lives, Files("retire"), Files("conformance")],
     },
     Bug {
         name: "leftovers-for-a-torn-write",
@@ -174,6 +174,6 @@ pub(super) const BUGS: &[Bug] = &[
             find: "survey.nonzero && !header.recycled",
             replace: "survey.nonzero",
         }],
-        caught_by: &[Core("recovery"), Core("golden"), Core("truncate")],
+        caught_by: &[Crashes, Lives, Core("recovery"), Core("golden"), Core("truncate")],
     },
 ];

@@ -105,6 +105,12 @@ impl Target {
             Layer::Hostile => {
                 Self { dir: "std", cargo: plain("wal-model", "hostile"), filter: None }
             }
+            Layer::Crashes => {
+                Self { dir: "std", cargo: plain("wal-model", "crashes"), filter: None }
+            }
+            Layer::Lives => {
+                Self { dir: "std", cargo: plain("wal-model", "faults_random"), filter: None }
+            }
             Layer::Trace => Self { dir: "std", cargo: plain("wal-model", "trace"), filter: None },
             Layer::Shuttle(scenario) => {
                 let cargo = with("shuttle", "wal-model", "shuttle");

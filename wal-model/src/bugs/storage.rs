@@ -1,6 +1,6 @@
 //! Bugs of what is on disk: format, recovery, files.
 
-use super::Layer::{Core, Files, Reference, Spec};
+use super::Layer::{Core, Crashes, Files, Lives, Reference, Spec};
 use super::{Bug, Edit};
 
 const CHECKSUM: &str = "wal-core/src/format/checksum.rs";
@@ -21,7 +21,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "pub fn record(payload: u32, lsn: Lsn, _: u64, word: u32) -> u32 {
     let salt = 0;",
         }],
-        caught_by: &[Core("lib"), Core("golden")],
+        caught_by: &[Lives, Core("lib"), Core("golden")],
     },
     Bug {
         name: "position-dropped",
@@ -32,7 +32,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "pub fn record(payload: u32, _: Lsn, salt: u64, word: u32) -> u32 {
     let lsn = Lsn::ZERO;",
         }],
-        caught_by: &[Core("lib"), Core("golden")],
+        caught_by: &[Lives, Core("lib"), Core("golden")],
     },
     Bug {
         name: "length-trusted",
@@ -52,7 +52,14 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if sum != u32_at(bytes, 4) {",
             replace: "if sum == 0 && u32_at(bytes, 4) != 0 {",
         }],
-        caught_by: &[Core("lib"), Core("recovery_faults"), Reference, Spec("TornVisible")],
+        caught_by: &[
+            Crashes,
+            Lives,
+            Core("lib"),
+            Core("recovery_faults"),
+            Reference,
+            Spec("TornVisible"),
+        ],
     },
     Bug {
         name: "recover-over-gap",
@@ -72,7 +79,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "let skipped = skips.iter().any(|&(from, to)| from < sequence && sequence < to);",
             replace: "let skipped = skips.iter().any(|&(from, to)| from > to && sequence < to);",
         }],
-        caught_by: &[Core("crash")],
+        caught_by: &[Lives, Core("crash")],
     },
     Bug {
         name: "directory-not-synced",
@@ -82,7 +89,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if let Err(error) = self.dir.sync() {",
             replace: "if let Err(error) = std::io::Result::Ok(()) {",
         }],
-        caught_by: &[Files("create")],
+        caught_by: &[Crashes, Lives, Files("create")],
     },
     Bug {
         name: "fill-not-synced",
@@ -92,7 +99,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if synced < capacity || capacity == 0 {",
             replace: "if synced > capacity {",
         }],
-        caught_by: &[Files("create")],
+        caught_by: &[Crashes, Files("create")],
     },
     Bug {
         name: "sync-of-the-newest-only",
@@ -102,7 +109,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "        for (sequence, file, capacity, linked) in &dirty {",
             replace: "        for (sequence, file, capacity, linked) in dirty.iter().rev().take(1) {",
         }],
-        caught_by: &[Files("write_sync")],
+        caught_by: &[Crashes, Lives, Files("write_sync")],
     },
     Bug {
         name: "short-write-believed",
@@ -118,7 +125,7 @@ pub(super) const BUGS: &[Bug] = &[
     }
     // Short",
         }],
-        caught_by: &[Files("write_sync")],
+        caught_by: &[Lives, Files("write_sync")],
     },
     Bug {
         name: "failure-forgotten",
@@ -142,6 +149,6 @@ pub(super) const BUGS: &[Bug] = &[
         ))?;",
             replace: "",
         }],
-        caught_by: &[Files("directory")],
+        caught_by: &[Lives, Files("directory")],
     },
 ];
