@@ -222,7 +222,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let shared = &self.shared;
         shared.check_open()?;
         loop {
-            let (claim, duty) = shared.ring.reserve(stored, || !shared.is_poisoned());
+            let (claim, duty) =
+                shared.ring.reserve(stored, || !shared.is_poisoned(), shared.lend());
             shared.fulfil(duty);
             match claim {
                 Claim::Granted(grant, filler) => return Ok((grant, filler)),
@@ -280,7 +281,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     pub(crate) fn claim_direct(&self, len: u64, last: bool) -> Result<Direct, Error> {
         let shared = &self.shared;
         loop {
-            let (claim, duty) = shared.ring.claim_direct(len, || !last && !shared.is_poisoned());
+            let may_rotate = || !last && !shared.is_poisoned();
+            let (claim, duty) = shared.ring.claim_direct(len, may_rotate, shared.lend());
             shared.fulfil(duty);
             match claim {
                 Ok(direct) => return Ok(direct),

@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::format::file_header::BLOCK_LEN;
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
 use crate::segment::place::{Layout, Place};
@@ -44,6 +45,18 @@ impl From<Duty> for Duties {
     }
 }
 
+fn memory(len: u64) -> SegmentMemory {
+    match SegmentMemory::heap(len as usize, 8) {
+        Ok(memory) => memory,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Lends every other file's segments memory of another address, as a sink may.
+fn lend(place: &Place) -> Option<SegmentMemory> {
+    place.file.is_multiple_of(2).then(|| memory(place.file_capacity - BLOCK_LEN as u64))
+}
+
 /// A granted range, to be committed.
 pub struct Granted {
     grant: Grant,
@@ -77,11 +90,7 @@ impl Ring {
     /// If there is no memory.
     #[must_use]
     pub fn new(segments: usize, len: u64) -> Self {
-        let memory = || match SegmentMemory::heap(len as usize, 8) {
-            Ok(memory) => memory,
-            Err(error) => panic!("{error}"),
-        };
-        let buffers = (0..segments).map(|_| Buffer::new(memory())).collect();
+        let buffers = (0..segments).map(|_| Buffer::new(memory(len))).collect();
         let layout = Layout { segment: len, file: 4096, align: 8 };
         let first = Place { base: Lsn::ZERO, file: 1, file_base: Lsn::ZERO, file_capacity: 4096 };
         Self(segment::Ring::new(buffers, layout, first, 7, HandOvers::default()))
@@ -117,7 +126,7 @@ impl Ring {
 
     /// `Err` names the closed segment that was met.
     pub fn reserve(&self, len: u64) -> (Result<Granted, u64>, Duties) {
-        let (claim, duty) = self.0.reserve(len, || true);
+        let (claim, duty) = self.0.reserve(len, || true, lend);
         let claim = match claim {
             Claim::Granted(grant, filler) => Ok(Granted { grant, filler }),
             Claim::Full { sequence } => Err(sequence),
@@ -130,14 +139,14 @@ impl Ring {
     }
 
     pub fn claim_direct(&self, len: u64) -> (Result<Direct, u64>, Duties) {
-        let (claim, duty) = self.0.claim_direct(len, || true);
+        let (claim, duty) = self.0.claim_direct(len, || true, lend);
         let direct =
             |d: segment::Direct| Direct { sequence: d.sequence, place: d.place, salt: d.salt };
         (claim.map(direct), duty.into())
     }
 
     pub fn seal_active(&self, upto: Lsn) -> Duties {
-        self.0.seal_active(upto, || true).into()
+        self.0.seal_active(upto, || true, lend).into()
     }
 
     #[must_use]
@@ -160,7 +169,7 @@ impl Ring {
 
     /// Whether that activated the segment anew.
     pub fn recycle(&self, sealed: &Sealed) -> bool {
-        self.0.recycle(sealed.sequence, sealed.slot)
+        self.0.recycle(sealed.sequence, sealed.slot, lend)
     }
 }
 

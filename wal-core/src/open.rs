@@ -93,6 +93,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             recovered: scan.log_id.is_some(),
             // Beginning the file will tell; only recovery asks.
             recycled: false,
+            in_place: false,
         };
         let mut start = Start::new(&scan, header);
         let started = start.run(&sink);

@@ -9,7 +9,7 @@ use crate::format::file_header::FileHeader;
 use crate::lsn::Lsn;
 use crate::options::Executor;
 use crate::probe::{Event, Probe};
-use crate::segment::Ring;
+use crate::segment::{Lend, Ring};
 use crate::sink::{SegmentSink, SinkError};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, OnceLock, Ordering, fence, lock};
 
@@ -208,6 +208,14 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         self.written.store(written.get(), Ordering::Release);
         self.durable.store(durable.get(), Ordering::Release);
         self.ring.probe().event(Event::Publish { written, durable });
+    }
+
+    /// Asks the sink for memory at a segment's place.
+    pub(crate) fn lend(&self) -> impl Lend {
+        |place| {
+            let len = self.ring.layout().segment as usize;
+            self.sink.memory_in(place.file, place.offset(), len)
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

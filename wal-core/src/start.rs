@@ -53,7 +53,9 @@ impl Start {
         }
         if let Some(header) = &self.header {
             let created = sink.create(header.sequence, header.capacity).map_err(harmless)?;
-            let header = FileHeader { recycled: created == Created::Recycled, ..*header };
+            let recycled = created == Created::Recycled;
+            let in_place = created == Created::InPlace;
+            let header = FileHeader { recycled, in_place, ..*header };
             begin(sink, &header).map_err(Failure::Fatal)?;
             self.header = None;
         }

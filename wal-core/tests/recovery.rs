@@ -327,6 +327,44 @@ fn e_damaged_last_frame_is_ambiguous() {
     assert_case(&good(&w.disk).0, Case::Clean, Verdict::Clean);
 }
 
+/// A file that records are stored in before their frame is there: without its magic, a frame was
+/// never begun, whatever lies behind. That is what a killed process leaves, so it is never doubted.
+#[test]
+fn records_without_a_frame_in_a_file_written_in_place_are_a_clean_end() {
+    let in_place = || {
+        let (w, [first, second, third]) = three();
+        forge_file(&w.disk, 1, |header| header.in_place = true);
+        (w, [first, second, third])
+    };
+    let refuse = ScanOptions { ambiguous_tail: AmbiguousTail::Refuse, ..ScanOptions::default() };
+    for missing in [4, HEADER_LEN as u64, 512] {
+        let (w, [_, second, third]) = in_place();
+        zero(&w.disk, 1, third.offset, missing);
+        let (scan, _) = good(&w.disk);
+        assert_case(&scan, Case::Clean, Verdict::Clean);
+        assert_eq!(scan.end, second.header.end(), "{missing}");
+        assert!(recover_with(&w.disk, refuse).0.is_ok());
+    }
+    // What was a frame once is not taken for one that was not begun: a wrong magic, not zeros; a
+    // bad header behind a right one; a bad record.
+    type Harm = fn(&MemDisk, &FrameAt);
+    let harms: [Harm; 3] = [
+        |disk, at| disk.flip_bit(1, at.offset * 8 + 3),
+        |disk, at| disk.flip_bit(1, at.offset * 8 + 99),
+        |disk, at| disk.flip_bit(1, (payload(at) + 1) * 8),
+    ];
+    for harm in harms {
+        let (w, [_, _, third]) = in_place();
+        harm(&w.disk, &third);
+        assert_case(&good(&w.disk).0, Case::AmbiguousFrame, Verdict::Ambiguous);
+    }
+    // A frame behind it, or one that claims it, decides as in any file.
+    let (w, [_, second, _]) = in_place();
+    zero(&w.disk, 1, second.offset, 4);
+    let (found, _) = recover(&w.disk);
+    assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+}
+
 #[test]
 fn f_frame_that_a_later_frame_claims_is_corrupt() {
     let (w, [first, second, third]) = three();

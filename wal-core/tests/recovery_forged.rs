@@ -227,12 +227,12 @@ const FILE_HEADER: &[Row] = &[
         "version 9 in mem/0000000000000002.wal",
         "version 9 in mem/0000000000000003.wal",
     ]),
-    ("flags", 12, 4, &[Is(1), Is(2), Is(3)], [
+    ("flags", 12, 4, &[Is(1), Is(2), Is(3), Is(4), Is(7)], [
         "passes",
         "passes",
         "passes",
     ]),
-    ("flags", 12, 4, &[Is(4), Is(6), Max], [
+    ("flags", 12, 4, &[Is(8), Is(9), Max], [
         "corrupt 1+0 lsn 0: damaged file header (Field(flags))",
         "corrupt 2+0 lsn 1536: damaged file header (Field(flags))",
         "corrupt 3+0 lsn 3072: damaged file header (Field(flags))",

@@ -84,7 +84,8 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         }
         let (goal, durable_goal) = self.gather(need);
         // Who leads sees for itself what it handed over.
-        let Duty { activated, .. } = shared.ring.seal_active(goal, || !shared.is_poisoned());
+        let may_rotate = || !shared.is_poisoned();
+        let Duty { activated, .. } = shared.ring.seal_active(goal, may_rotate, shared.lend());
 
         if activated {
             shared.wake_satisfied();
@@ -168,7 +169,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             }
             self.pipeline().held.pop_front();
             // Whether this activated a segment shows in `progress` below.
-            let _ = shared.ring.recycle(held.sequence, held.slot);
+            let _ = shared.ring.recycle(held.sequence, held.slot, shared.lend());
         }
         shared.wake_satisfied();
         // Last, since starting the preparation takes its time, and everyone served is on their way.

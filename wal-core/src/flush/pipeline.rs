@@ -136,6 +136,7 @@ impl Pipeline {
             durable,
             recovered: false,
             recycled: created == Created::Recycled,
+            in_place: created == Created::InPlace,
         }
     }
 

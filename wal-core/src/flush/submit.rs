@@ -88,13 +88,12 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         let file_header = self.open_file(sealed.place, sealed.salt)?;
         let header = self.frame_header(frame::Kind::Data, base, sealed.len, sealed.salt);
         let padded = (next.get() - base.get()) as usize;
+        let buffer = shared.ring.buffer(sealed.slot);
         #[expect(unsafe_code, reason = "the one place that reads a whole segment")]
         // SAFETY: the segment is complete and this thread leads, holding the pipeline; it is
         // submitted once per life, since `next` moves on, and `padded` is at most the capacity,
         // a multiple of every alignment.
-        let bytes = unsafe { shared.ring.buffer(sealed.slot).complete(padded) };
-        bytes[..frame::HEADER_LEN].copy_from_slice(&header.encode());
-        bytes[sealed.len as usize..].fill(0);
+        let bytes = unsafe { buffer.finish(&header.encode(), sealed.len as usize, padded) };
         self.submit(sealed.place, next, held, file_header, &[IoSlice::new(bytes)])
     }
 

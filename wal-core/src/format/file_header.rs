@@ -14,6 +14,8 @@ const MAGIC: [u8; 8] = *b"\x89WAL\r\n\x1a\n";
 const CRC_AT: usize = BLOCK_LEN - 4;
 const FLAG_RECOVERED: u32 = 1;
 const FLAG_RECYCLED: u32 = 2;
+const FLAG_IN_PLACE: u32 = 4;
+const FLAGS: u32 = FLAG_RECOVERED | FLAG_RECYCLED | FLAG_IN_PLACE;
 
 /// What a file's header says of the file before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,9 @@ pub struct FileHeader {
     /// Whether the file may hold leftovers of an earlier life of it wherever this one has written
     /// nothing. If not, all of that is zeros.
     pub recycled: bool,
+    /// Whether records are stored in this file before the frame that holds them is there, so that
+    /// behind the last frame there may be records without one, and leftovers as well.
+    pub in_place: bool,
 }
 
 /// Why bytes are not a file header.
@@ -94,8 +99,10 @@ impl FileHeader {
         let bytes = &mut block[..];
         put(bytes, 0, &MAGIC);
         put(bytes, 8, &VERSION.to_le_bytes());
-        let recycled = if self.recycled { FLAG_RECYCLED } else { 0 };
-        let flags = recycled | if self.recovered { FLAG_RECOVERED } else { 0 };
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(self.recovered, FLAG_RECOVERED)
+            | flag(self.recycled, FLAG_RECYCLED)
+            | flag(self.in_place, FLAG_IN_PLACE);
         put(bytes, 12, &flags.to_le_bytes());
         put(bytes, 16, &self.log_id);
         put(bytes, 32, &self.sequence.to_le_bytes());
@@ -161,6 +168,7 @@ pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
         durable: lsn_at(112),
         recovered: flags & FLAG_RECOVERED != 0,
         recycled: flags & FLAG_RECYCLED != 0,
+        in_place: flags & FLAG_IN_PLACE != 0,
     };
     check(&header, flags)?;
     // What is left of the block is zero, and so is what is said of a predecessor that is none.
@@ -176,7 +184,7 @@ pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
 }
 
 fn check(header: &FileHeader, flags: u32) -> Result<(), Fault> {
-    if flags & !(FLAG_RECOVERED | FLAG_RECYCLED) != 0 {
+    if flags & !FLAGS != 0 {
         return Err(Fault::Field("flags"));
     }
     if header.sequence == 0 {
@@ -232,6 +240,7 @@ mod tests {
             durable: Lsn::new(8000),
             recovered: true,
             recycled: false,
+            in_place: false,
         }
     }
 
@@ -243,6 +252,8 @@ mod tests {
         assert_eq!(decode(&first.encode()[..]), Ok(first));
         let again = FileHeader { recycled: true, ..h };
         assert_eq!(decode(&again.encode()[..]), Ok(again));
+        let mapped = FileHeader { in_place: true, ..h };
+        assert_eq!(decode(&mapped.encode()[..]), Ok(mapped));
         assert_eq!(h.offset_of(Lsn::new(8192 + 64)), 4096 + 64);
         assert_eq!(h.limit(), Lsn::new(8192 + (1 << 20) - 4096));
     }
@@ -271,7 +282,7 @@ mod tests {
         assert_eq!(decode(&header().encode()[..100]), Err(Fault::Short));
         assert_eq!(forge(0, b"x"), Err(Fault::Magic));
         assert_eq!(forge(8, &2u32.to_le_bytes()), Err(Fault::Version(2)));
-        assert_eq!(forge(12, &4u32.to_le_bytes()), Err(Fault::Field("flags")));
+        assert_eq!(forge(12, &8u32.to_le_bytes()), Err(Fault::Field("flags")));
         assert_eq!(forge(32, &0u64.to_le_bytes()), Err(Fault::Field("sequence")));
         assert_eq!(forge(48, &8200u64.to_le_bytes()), Err(Fault::Field("base")));
         assert_eq!(forge(56, &4095u64.to_le_bytes()), Err(Fault::Field("capacity")));

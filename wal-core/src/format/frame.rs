@@ -153,6 +153,13 @@ pub fn decode_anywhere(bytes: &[u8]) -> Option<Header> {
     intact(bytes).and_then(|header| header.check(bytes)).ok()
 }
 
+/// The salt of what would be a frame header, had it the right magic number, and has one that is
+/// neither that nor zero.
+pub(crate) fn salt_behind_other_magic(bytes: &[u8]) -> Option<u64> {
+    let bytes = bytes.get(..HEADER_LEN)?;
+    (bytes[..4] != MAGIC && bytes[..4] != [0; 4]).then(|| u64_at(bytes, 40))
+}
+
 /// The fields of a header whose checksum is right; unknown flags count as those of data.
 fn intact(bytes: &[u8]) -> Result<Header, Fault> {
     let Some(bytes) = bytes.get(..HEADER_LEN) else { return Err(Fault::Short) };

@@ -47,7 +47,7 @@ cases! {
     New 'A' "no file, or only files whose header block is all zeros" => "new log";
     Closed 'B' "the last frame is a close mark, nothing of this life of the file behind it"
         => "closed";
-    Clean 'C' "zeros, bytes of an earlier life, or too little room at X; no valid frame and no claim behind it"
+    Clean 'C' "zeros, bytes of an earlier life, records without a frame in a file written in place, or too little room at X; no valid frame and no claim behind it"
         => "clean end";
     TornFrame 'D' "a bad frame at X, valid frames of the same file behind it, no claim past X"
         => "torn: cut at X, islands included";

@@ -438,8 +438,15 @@ impl Walk<'_> {
         survey: &Survey,
     ) -> Result<bool, Error> {
         let absent = matches!(reason, Reason::FrameHeader(Fault::Magic | Fault::Salt));
-        if !absent || survey.nonzero && !header.recycled {
+        let zeroed = !header.recycled && !header.in_place;
+        if !absent || survey.nonzero && zeroed {
             return Ok(true);
+        }
+        if header.in_place {
+            // Records without a frame are what it holds behind its end. A frame comes to be there
+            // from a magic of zeros, so any other that is not right was right once.
+            let head = self.window.get(header.offset_of(pos), frame::HEADER_LEN as u64)?;
+            return Ok(frame::salt_behind_other_magic(head) == Some(header.salt));
         }
         // A frame whose header alone was lost still has its records.
         let first = pos.advance(frame::HEADER_LEN as u64);

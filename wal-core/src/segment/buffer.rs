@@ -3,23 +3,79 @@
 //! Rule numbers refer to the access rules of the [parent module](super).
 #![allow(unsafe_code)]
 
+use std::cell::UnsafeCell;
 use std::io::IoSlice;
 use std::slice;
 
-use crate::format::record;
-use crate::sink::SegmentMemory;
+use crate::format::{frame, record};
+use crate::sink::{SegmentMemory, store_head_last};
 use crate::sync::Tracker;
 
-/// The memory of one segment of a ring.
+/// The memory of one segment of a ring: its own, or for a life what the sink has lent it.
 pub(crate) struct Buffer {
-    memory: SegmentMemory,
+    own: SegmentMemory,
+    life: UnsafeCell<Life>,
+    /// Of the bytes.
     tracker: Tracker,
+    /// Of `life`.
+    life_tracker: Tracker,
 }
 
+/// Where the bytes of one life of a segment are.
+struct Life {
+    ptr: *mut u8,
+    /// Kept, if that is where they are.
+    _lent: Option<SegmentMemory>,
+}
+
+// SAFETY: what is shared is `life`. The activator alone writes it, before it opens the tail that
+// grants anybody access (rule 3), and the leader, once no writer is left in the segment and until it
+// lets the next activator come (rule 4); everyone else only reads, between the two.
+unsafe impl Sync for Buffer {}
+// SAFETY: nothing in it belongs to a thread; the pointer is into memory that is `Send`.
+unsafe impl Send for Buffer {}
+
 impl Buffer {
-    pub(crate) fn new(memory: SegmentMemory) -> Self {
-        let tracker = Tracker::new(memory.len());
-        Self { memory, tracker }
+    pub(crate) fn new(own: SegmentMemory) -> Self {
+        let tracker = Tracker::new(own.len());
+        let life = UnsafeCell::new(Life { ptr: own.as_ptr(), _lent: None });
+        Self { own, life, tracker, life_tracker: Tracker::new(record::ALIGN) }
+    }
+
+    /// Begins a life of the segment, in memory that was lent for it or, without, in its own.
+    ///
+    /// # Safety
+    ///
+    /// - The caller activates the segment (rule 3), and has not opened its tail yet;
+    /// - `lent` has the length of a segment, and is aligned to 8.
+    pub(crate) unsafe fn begin(&self, lent: Option<SegmentMemory>) {
+        debug_assert!(lent.as_ref().is_none_or(|lent| lent.len() >= self.own.len()));
+        let ptr = lent.as_ref().unwrap_or(&self.own).as_ptr();
+        self.life_tracker.write(0..record::ALIGN);
+        // SAFETY: the activator has `life` to itself, by the caller's promise.
+        unsafe { *self.life.get() = Life { ptr, _lent: lent } };
+    }
+
+    /// Ends a life of the segment: gives back what was lent.
+    ///
+    /// # Safety
+    ///
+    /// The caller leads the flush and is done with the segment, which it has not freed yet (rule 4).
+    pub(crate) unsafe fn end(&self) {
+        self.life_tracker.write(0..record::ALIGN);
+        // SAFETY: the leader has `life` to itself, by the caller's promise.
+        unsafe { *self.life.get() = Life { ptr: self.own.as_ptr(), _lent: None } };
+    }
+
+    /// The first byte of the present life.
+    ///
+    /// # Safety
+    ///
+    /// The caller has access to bytes of this life, by rule 1 or rule 4.
+    unsafe fn ptr(&self) -> *mut u8 {
+        self.life_tracker.read(0..record::ALIGN);
+        // SAFETY: valid, and nobody writes to `life` while anybody may access a byte.
+        unsafe { (*self.life.get()).ptr }
     }
 
     /// Gives access to a granted range.
@@ -30,13 +86,15 @@ impl Buffer {
     ///   (rule 1), and no other `Filler` exists for it;
     /// - `at` is a multiple of 8 and the range lies within the segment.
     pub(crate) unsafe fn filler(&self, at: usize, len: usize) -> Filler {
-        debug_assert!(at.is_multiple_of(record::ALIGN) && at + len <= self.memory.len());
+        debug_assert!(at.is_multiple_of(record::ALIGN) && at + len <= self.own.len());
+        // SAFETY: a range was granted to the caller (rule 1).
+        let start = unsafe { self.ptr() };
         // SAFETY: `at` lies within the memory, by the caller's promise.
-        let ptr = unsafe { self.memory.as_ptr().add(at) };
+        let ptr = unsafe { start.add(at) };
         Filler { ptr, len, tracker: self.tracker.from(at) }
     }
 
-    /// The first `len` bytes of a complete segment, to be finished and written.
+    /// The first `len` bytes of a complete segment.
     ///
     /// # Safety
     ///
@@ -46,11 +104,37 @@ impl Buffer {
     /// - `len` is at most the segment's capacity.
     #[expect(clippy::mut_from_ref, reason = "exclusive by rule 4")]
     pub(crate) unsafe fn complete(&self, len: usize) -> &mut [u8] {
-        debug_assert!(len <= self.memory.len());
+        debug_assert!(len <= self.own.len());
+        // SAFETY: the segment is complete, and the caller leads (rule 4).
+        let ptr = unsafe { self.ptr() };
         self.tracker.write(0..len);
         // SAFETY: the memory is valid and initialised for its whole length (contract of
-        // `SegmentMemory`), and nobody else accesses it, by the caller's promise.
-        unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), len) }
+        // `SegmentMemory`), and nobody else accesses these bytes, by the caller's promise: memory
+        // that was lent reaches into that of the next segment, but `len` does not.
+        unsafe { slice::from_raw_parts_mut(ptr, len) }
+    }
+
+    /// Makes a frame of the first `len` bytes of a complete segment: zeroes what is behind them, up
+    /// to `padded`, and puts the header before them. In memory that is a part of the file, the
+    /// frame comes into being with the last of these stores: should the process die before, at
+    /// whatever instruction, there is no frame, and behind it there is a whole one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`complete`](Self::complete), with `padded` as the length; `len` is no more.
+    pub(crate) unsafe fn finish(
+        &self,
+        header: &[u8; frame::HEADER_LEN],
+        len: usize,
+        padded: usize,
+    ) -> &[u8] {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { self.complete(padded) };
+        bytes[len..].fill(0);
+        let (head, _) = bytes.split_at_mut(frame::HEADER_LEN);
+        // SAFETY: the header's bytes are exclusively ours, as is all of `bytes`.
+        unsafe { store_head_last(head.as_mut_ptr(), header) };
+        bytes
     }
 }
 

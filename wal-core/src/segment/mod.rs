@@ -15,10 +15,11 @@
 //!    whose exchange succeeds) is its *sealer*. It alone writes `sealed` and `next`, then arrives
 //!    at the next segment's gate, then adds the bias to `fill`.
 //! 3. The second to arrive at a segment's gate (its predecessor's sealer, or the leader that
-//!    freed it) *activates* it: it alone writes `place`, `sequence` and `salt`, `fill` and `gate`, then
-//!    opens `tail`, then raises `current`.
+//!    freed it) *activates* it: it alone writes `place`, `sequence` and `salt`, `fill` and `gate`,
+//!    and chooses the segment's memory for this life (its own, or such as the sink has lent it at
+//!    its place in the file), then opens `tail`, then raises `current`.
 //! 4. Once `fill` says complete, the segment's memory, `sealed` and `next` belong to the leader of
-//!    the flush, until it stores `QUEUED` and arrives at the gate.
+//!    the flush, until it gives back what was lent, stores `QUEUED` and arrives at the gate.
 //! 5. `next` of segment *s* stays as it is until *s+1* has been activated: *s* cannot be sealed
 //!    again before that.
 //!
@@ -26,11 +27,11 @@
 //!
 //! | release | acquire | carries |
 //! | --- | --- | --- |
-//! | `tail` store (activate) | `tail` addition (reserve, claim), load (seal, `next_lsn`) | rule 3's fields, and rule 4's hand-back of the memory |
+//! | `tail` store (activate) | `tail` addition (reserve, claim), load (seal, `next_lsn`) | rule 3's fields, where the memory is, and rule 4's hand-back of it |
 //! | `fill` addition (commit) | `fill` load (leader) | the writer's bytes |
 //! | `fill` addition (seal) | `fill` load (leader, `next_lsn`) | rule 2's fields |
 //! | `fill` store (recycle) | `fill` load (`next_lsn`) | the same, after the life has ended |
-//! | `gate` addition | `gate` addition | rule 2's fields, or the end of the leader's reads |
+//! | `gate` addition | `gate` addition | rule 2's fields, or the end of the leader's reads and of what was lent |
 //! | `current` maximum | `current` load (reserve, claim, `next_lsn`) | that the segment it names is open, or was |
 //! | `base` store of a place | `base` load (`next_lsn`) | all that came before the life that it is of |
 //!
@@ -57,4 +58,4 @@ mod buffer;
 mod ring;
 
 pub(crate) use buffer::{Buffer, Filler};
-pub(crate) use ring::{Claim, Direct, Duty, Grant, Ring, START, Sealed};
+pub(crate) use ring::{Claim, Direct, Duty, Grant, Lend, Ring, START, Sealed};

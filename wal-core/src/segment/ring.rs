@@ -5,9 +5,10 @@ use crossbeam_utils::CachePadded;
 use super::buffer::{Buffer, Filler};
 use super::place::{Layout, Place};
 use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
-use crate::format::frame;
+use crate::format::{frame, record};
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
+use crate::sink::SegmentMemory;
 use crate::sync::{AtomicU8, AtomicU64, Ordering, yield_now};
 
 /// Where records start in a segment: right behind the frame header.
@@ -158,6 +159,11 @@ impl Duty {
     }
 }
 
+/// Asks for memory that lies in the file at a segment's place, if there is any. Must not block.
+pub(crate) trait Lend: Fn(&Place) -> Option<SegmentMemory> {}
+
+impl<F: Fn(&Place) -> Option<SegmentMemory>> Lend for F {}
+
 /// The ring of segments.
 pub(crate) struct Ring<P> {
     current: CachePadded<AtomicU64>,
@@ -202,7 +208,8 @@ impl<P: Probe> Ring<P> {
             salt_seed,
             probe,
         };
-        ring.activate(0, 0, first);
+        // In memory of its own: its file is not made yet.
+        ring.activate(0, 0, first, &|_| None);
         ring
     }
 
@@ -234,9 +241,14 @@ impl<P: Probe> Ring<P> {
 
     /// Reserves `len` bytes, a multiple of 8 and at most the segment's room: one addition, unless
     /// a segment ends. Never waits. `may_rotate` is asked by a sealer before the next segment is
-    /// activated.
+    /// activated, `lend` by its activator for memory at its place.
     #[inline]
-    pub(crate) fn reserve(&self, len: u64, may_rotate: impl Fn() -> bool) -> (Claim, Duty) {
+    pub(crate) fn reserve(
+        &self,
+        len: u64,
+        may_rotate: impl Fn() -> bool,
+        lend: impl Lend,
+    ) -> (Claim, Duty) {
         let mut duty = Duty::NONE;
         loop {
             // Acquire: pairs with the Release in `raise`, so that the tail is not found closed for
@@ -259,7 +271,7 @@ impl<P: Probe> Ring<P> {
                     return (self.grant(segment, current, at, len), duty);
                 }
                 Reserved::Sealer(end) => {
-                    duty = duty.and(self.seal(current.slot(), end, 0, &may_rotate).1);
+                    duty = duty.and(self.seal(current.slot(), end, 0, &may_rotate, &lend).1);
                 }
                 Reserved::Closed => {}
             }
@@ -312,6 +324,7 @@ impl<P: Probe> Ring<P> {
         &self,
         direct: u64,
         may_rotate: impl Fn() -> bool,
+        lend: impl Lend,
     ) -> (Result<Direct, u64>, Duty) {
         loop {
             // Orderings as in `reserve`.
@@ -327,14 +340,19 @@ impl<P: Probe> Ring<P> {
             // More than any segment holds: crosses the end wherever the tail stands.
             let before = Tail(segment.tail.fetch_add(capacity + 1, Ordering::Acquire));
             if let Reserved::Sealer(end) = before.reserve(capacity + 1, capacity) {
-                let (claimed, duty) = self.seal(current.slot(), end, direct, &may_rotate);
+                let (claimed, duty) = self.seal(current.slot(), end, direct, &may_rotate, &lend);
                 return (Ok(claimed), duty);
             }
         }
     }
 
     /// Seals the active segment, unless it is empty or its records all start at or behind `upto`.
-    pub(crate) fn seal_active(&self, upto: Lsn, may_rotate: impl Fn() -> bool) -> Duty {
+    pub(crate) fn seal_active(
+        &self,
+        upto: Lsn,
+        may_rotate: impl Fn() -> bool,
+        lend: impl Lend,
+    ) -> Duty {
         loop {
             // Relaxed: whoever wants a record sealed has learned of it, and so of its segment.
             let current = Current(self.current.load(Ordering::Relaxed));
@@ -362,7 +380,7 @@ impl<P: Probe> Ring<P> {
                         Ordering::Relaxed,
                     );
                     if closed.is_ok() {
-                        return self.seal(current.slot(), len, 0, &may_rotate).1;
+                        return self.seal(current.slot(), len, 0, &may_rotate, &lend).1;
                     }
                 }
                 SealAttempt::Empty => return Duty::NONE,
@@ -385,6 +403,7 @@ impl<P: Probe> Ring<P> {
         len: u64,
         direct: u64,
         may_rotate: impl Fn() -> bool,
+        lend: &impl Lend,
     ) -> (Direct, Duty) {
         let segment = &self.segments[slot];
         // Relaxed: published by the tail that we closed (rule 3).
@@ -399,7 +418,7 @@ impl<P: Probe> Ring<P> {
         self.probe.event(Event::Seal { sequence, len });
         let mut duty = Duty::NONE;
         if may_rotate() {
-            duty.activated = self.arrive(sequence + 1, self.slot_after(slot));
+            duty.activated = self.arrive(sequence + 1, self.slot_after(slot), lend);
         }
         let reserved = len - START;
         // Release: pairs with the Acquire in `sealed` and `next_lsn`.
@@ -412,7 +431,7 @@ impl<P: Probe> Ring<P> {
     }
 
     /// Arrives at the gate of segment `sequence` and activates it if the other party has.
-    fn arrive(&self, sequence: u64, slot: usize) -> bool {
+    fn arrive(&self, sequence: u64, slot: usize, lend: &impl Lend) -> bool {
         let gate = &self.segments[slot].life.gate;
         // AcqRel: whoever comes second sees all that the first did before it came: the sealer's
         // `next`, or the end of the leader's reads.
@@ -420,15 +439,21 @@ impl<P: Probe> Ring<P> {
             Arrived::First => false,
             Arrived::Second => {
                 let before = if slot == 0 { self.segments.len() - 1 } else { slot - 1 };
-                self.activate(sequence, slot, self.segments[before].life.next.load());
+                self.activate(sequence, slot, self.segments[before].life.next.load(), lend);
                 true
             }
         }
     }
 
     /// Opens a segment (rule 3): everything a writer needs first, the tail next, `current` last.
-    fn activate(&self, sequence: u64, slot: usize, place: Place) {
+    fn activate(&self, sequence: u64, slot: usize, place: Place, lend: &impl Lend) {
         let segment = &self.segments[slot];
+        let lent = lend(&place).filter(|lent| self.fits(lent));
+        #[expect(unsafe_code, reason = "the one place that chooses a life's memory")]
+        // SAFETY: we are the activator (rule 3), the tail is opened below, and what was lent fits.
+        unsafe {
+            segment.buffer.begin(lent);
+        }
         // Relaxed: published by the tail's Release below.
         segment.life.place.store(place);
         segment.life.sequence.store(sequence, Ordering::Relaxed);
@@ -439,6 +464,12 @@ impl<P: Probe> Ring<P> {
         // Release: pairs with the Acquire of whoever reserves, seals or asks.
         segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);
         self.raise(sequence, slot);
+    }
+
+    /// Whether memory that was lent is such that a segment can use it.
+    fn fits(&self, lent: &SegmentMemory) -> bool {
+        lent.len() as u64 >= self.layout.segment
+            && lent.as_ptr().addr().is_multiple_of(record::ALIGN)
     }
 
     /// Makes `current` name at least this segment. A maximum, not a store: a writer that came by a
@@ -476,18 +507,23 @@ impl<P: Probe> Ring<P> {
         })
     }
 
-    /// The memory of a complete segment; see [`Buffer::complete`].
+    /// The memory of a complete segment; see [`Buffer::finish`].
     pub(crate) const fn buffer(&self, slot: usize) -> &Buffer {
         &self.segments[slot].buffer
     }
 
     /// Frees a segment that the leader is done with; returns whether that activated it anew.
-    pub(crate) fn recycle(&self, sequence: u64, slot: usize) -> bool {
+    pub(crate) fn recycle(&self, sequence: u64, slot: usize, lend: impl Lend) -> bool {
         self.probe.event(Event::Recycle { sequence });
+        #[expect(unsafe_code, reason = "the one place that ends a segment's life")]
+        // SAFETY: the leader is done with the segment and frees it only below (rule 4).
+        unsafe {
+            self.segments[slot].buffer.end();
+        }
         // Release: pairs with the Acquire in `next_lsn`, which may meet this in place of the seal.
         // The activator comes behind the gate's AcqRel.
         self.segments[slot].fill.store(Fill::QUEUED.0, Ordering::Release);
-        self.arrive(sequence + self.segments.len() as u64, slot)
+        self.arrive(sequence + self.segments.len() as u64, slot, &lend)
     }
 
     /// Where the next record goes at the earliest: the position just past everything reserved.

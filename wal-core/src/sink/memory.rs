@@ -6,6 +6,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 /// The memory of one ring segment, owned exclusively by whoever holds this value.
 pub struct SegmentMemory {
@@ -66,7 +67,8 @@ impl SegmentMemory {
     ///
     /// - `ptr` is valid for reads and writes of `len` bytes for as long as `owner` lives;
     /// - nothing else reads or writes these bytes while the value lives, except the sink itself
-    ///   for a write in flight, or the kernel;
+    ///   for a write in flight, the kernel, and the core through other memory that
+    ///   [`memory_in`](crate::SegmentSink::memory_in) has lent in the same file;
     /// - the bytes are initialised;
     /// - `ptr` is aligned to at least 8 bytes.
     #[must_use]
@@ -97,6 +99,42 @@ impl SegmentMemory {
     }
 }
 
+/// Copies `bytes` to `to`, the first four of them last and with one store, zeros standing there in
+/// the meantime. Where `to` is mapped from a file, a process that dies at any instruction so leaves
+/// what begins with a magic number whole, or without it. Shorter bytes, or such that `to` is not
+/// aligned to 4, are just copied.
+///
+/// This orders the stores of one thread as its own death shows them. It says nothing about the
+/// order in which a system writes pages back: a power loss may leave any of these bytes.
+///
+/// # Safety
+///
+/// `to` is valid for writes of as many bytes, which nobody else accesses, and which do not overlap
+/// `bytes`.
+pub unsafe fn store_head_last(to: *mut u8, bytes: &[u8]) {
+    let whole = to.addr().is_multiple_of(align_of::<u32>());
+    let Some((head, rest)) = bytes.split_first_chunk().filter(|_| whole) else {
+        // SAFETY: the caller's promise.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        return;
+    };
+    #[expect(clippy::cast_ptr_alignment, reason = "looked at in the first line")]
+    let first = to.cast::<u32>();
+    // SAFETY: aligned, valid for writes, and nobody else accesses it.
+    let first = unsafe { AtomicU32::from_ptr(first) };
+    first.store(0, Ordering::Relaxed);
+    // The zeros first, as the compiler sees it: a processor commits the stores of a thread in their
+    // order when the thread dies.
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: these are the bytes behind the first four, by the caller's promise.
+    let to = unsafe { to.add(head.len()) };
+    // SAFETY: as above.
+    unsafe { to.copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+    // Release: keeps the compiler from moving what comes before behind it. It pairs with no load:
+    // whoever reads this does so in another life.
+    first.store(u32::from_ne_bytes(*head), Ordering::Release);
+}
+
 impl fmt::Debug for SegmentMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentMemory").field("len", &self.len).finish_non_exhaustive()
@@ -116,5 +154,22 @@ mod tests {
         assert!(bytes.iter().all(|&b| b == 0));
         assert!(SegmentMemory::heap(0, 8).is_err());
         assert!(SegmentMemory::heap(8, 3).is_err());
+    }
+
+    #[test]
+    fn bytes_arrive_whatever_their_length_and_place() {
+        for len in 0..20 {
+            for at in 0..8 {
+                let bytes: Vec<u8> = (1..=len).collect();
+                let mut target = [0xee; 32];
+                // SAFETY: up to 20 bytes from one of the first 8 lie within the array.
+                let to = unsafe { target.as_mut_ptr().add(at) };
+                // SAFETY: as above; the array is this test's alone.
+                unsafe { store_head_last(to, &bytes) };
+                let end = at + bytes.len();
+                assert_eq!(target[at..end], bytes);
+                assert!(target[..at].iter().chain(&target[end..]).all(|&byte| byte == 0xee));
+            }
+        }
     }
 }

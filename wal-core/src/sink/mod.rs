@@ -25,6 +25,9 @@
 //! 7. **What is retired stays away.** When [`SegmentSink::retire`] returns `Ok`, no crash brings
 //!    the file back. Of the calls that change the disk, this and `create` alone are made again
 //!    after an error.
+//! 8. **Lent memory is the file.** What is stored in memory that [`SegmentSink::memory_in`] has lent
+//!    is in the file, as if it had been written, and a `write` of such bytes to their very place
+//!    moves nothing. Only a write of them makes them count for `sync`.
 
 pub mod mem;
 mod memory;
@@ -33,7 +36,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 
-pub use memory::SegmentMemory;
+pub use memory::{SegmentMemory, store_head_last};
 
 /// A log file as a source lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +130,9 @@ pub enum Created {
     /// Zeros in the header block ([`BLOCK_LEN`](crate::format::file_header::BLOCK_LEN)), and
     /// behind it, perhaps, what an earlier life of the file has left.
     Recycled,
+    /// As for `Recycled`, and from now on, wherever this life has no frame, perhaps records that it
+    /// was about to put into one: the file's memory is [lent](SegmentSink::memory_in).
+    InPlace,
 }
 
 /// A backend. See the [module documentation](self) for the contract.
@@ -152,6 +158,26 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
         SegmentMemory::heap(len, self.alignment())
             .map_err(|source| SinkError::of(SinkOp::Memory, source))
+    }
+
+    /// Lends memory that *is* the bytes `offset..offset + len` of file `file`, so that what is
+    /// stored there need not be copied. `None`, which is always allowed, if there is no such memory:
+    /// the segment then uses [its own](Self::memory). Whoever lends says [`Created::InPlace`] of
+    /// the file, and that before: nothing is lent of a file before it was created, since what would
+    /// be stored there could not be told from a file that has lost its header.
+    ///
+    /// Called by any thread, appending ones included, whenever a segment begins: it must not block
+    /// or panic. `offset` is a multiple of the alignment of frames, and of 8 at least. Memory that
+    /// was lent earlier may reach behind `offset`, and stays in use, but not there: of each, the
+    /// core uses the bytes before the next one's. It is given back when its bytes are written and
+    /// nobody wants them durable any more, or they are, and at the latest shortly after the sink
+    /// was dropped.
+    ///
+    /// The sink must not shorten the file, or give it to somebody else, while any memory in it is
+    /// lent.
+    fn memory_in(&self, file: u64, offset: u64, len: usize) -> Option<SegmentMemory> {
+        let _ = (file, offset, len);
+        None
     }
 
     /// Makes file `sequence` exist with `capacity` readable, writable bytes whose directory entry

@@ -63,7 +63,7 @@ fn assert_holds_nothing(source: &impl LogSource, file: u64, capacity: u64, creat
     assert_eq!(there.len() as u64, capacity, "the length of file {file}");
     let zeros = match created {
         Created::Zeroed => there.len(),
-        Created::Recycled => BLOCK_LEN.min(there.len()),
+        Created::Recycled | Created::InPlace => BLOCK_LEN.min(there.len()),
     };
     let nonzero = there[..zeros].iter().position(|&byte| byte != 0);
     assert_eq!(nonzero, None, "file {file}, {created:?}, has bytes of something else");
@@ -224,6 +224,46 @@ fn reap_all(sink: &impl SegmentSink, mut pending: BTreeSet<u64>) {
             result.unwrap();
             assert!(pending.remove(&ticket), "ticket {ticket} was reported twice, or never given");
         }
+    }
+}
+
+/// `memory_in`: none before the file was created; what is stored in it is in the file at once, its
+/// write moves nothing and makes it count for `sync`, and other writes arrive around it.
+pub fn lent_memory_is_the_file<St: Store>() {
+    let store = St::new();
+    let sink = store.open().unwrap();
+    let unit = unit(&sink);
+    sink.prepare(1, BLOCKS * unit);
+    assert!(sink.memory_in(1, unit, unit as usize).is_none(), "lent before it was created");
+    let created = sink.create(1, BLOCKS * unit).unwrap();
+    let Some(lent) = sink.memory_in(1, 2 * unit, 2 * unit as usize) else {
+        return skipped("lent_memory_is_the_file", "memory that is a part of a file");
+    };
+    assert_eq!(created, Created::InPlace);
+    assert!(lent.len() as u64 == 2 * unit && (lent.as_ptr() as usize).is_multiple_of(8));
+    let next = sink.memory_in(1, 3 * unit, 2 * unit as usize);
+    assert!(next.is_some(), "it is not lent while some that it overlaps is");
+    let end = sink.memory_in(1, (BLOCKS - 1) * unit, 2 * unit as usize);
+    assert!(end.is_none(), "lent behind the end of the file");
+    let stored = bytes(1, unit);
+    // SAFETY: the first half of what was lent, which is this test's alone; the other memory, which
+    // begins behind it, is not used.
+    let slice = unsafe { std::slice::from_raw_parts_mut(lent.as_ptr(), unit as usize) };
+    slice.copy_from_slice(&stored);
+    assert!(read(&sink, 1, 2 * unit, unit) == stored, "what is stored cannot be read");
+    if let Some(crashed) = store.process_crash() {
+        let there = read(&crashed.open().unwrap(), 1, 2 * unit, unit);
+        assert!(there == stored, "what was stored is lost with the process");
+    }
+    let (before, behind) = (bytes(2, unit), bytes(3, unit));
+    write(&sink, 1, unit, &[&before, slice, &behind]).unwrap();
+    sink.sync().unwrap();
+    drop((lent, next));
+    let all = [before, stored, behind].concat();
+    assert!(read(&sink, 1, unit, 3 * unit) == all, "not as written");
+    if let Some(after) = store.power_loss() {
+        let there = read(&after.open().unwrap(), 1, unit, 3 * unit);
+        assert!(there == all, "what was stored, written and synced is lost");
     }
 }
 

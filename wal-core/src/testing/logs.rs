@@ -198,6 +198,7 @@ impl Writer {
                 durable,
                 recovered: std::mem::take(&mut self.recovered),
                 recycled: self.disk.sequences().contains(&self.sequence),
+                in_place: false,
             };
             let mut bytes = file.encode().to_vec();
             if file.recycled {

@@ -119,6 +119,7 @@ macro_rules! sink_conformance {
             prepared_files_can_be_created
             writes_are_whole
             writes_go_where_they_say
+            lent_memory_is_the_file
             completions_come_exactly_once
             dropping_waits_for_writes_in_flight
             sync_covers_completed_writes

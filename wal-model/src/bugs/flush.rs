@@ -132,7 +132,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "self.submit(sealed.place, next, held, file_header, &[IoSlice::new(bytes)])",
             replace: "let submitted =
             self.submit(sealed.place, next, None, file_header, &[IoSlice::new(bytes)]);
-        let _ = shared.ring.recycle(sealed.sequence, sealed.slot);
+        let _ = shared.ring.recycle(sealed.sequence, sealed.slot, shared.lend());
         let _ = held;
         submitted",
         }],

@@ -324,12 +324,12 @@ pub(super) const BUGS: &[Bug] = &[
                 find: r"        let padded = (next.get() - base.get()) as usize;
 ",
                 replace: r"        let padded = (next.get() - base.get()) as usize;
-        let _ = shared.ring.recycle(sealed.sequence, sealed.slot);
+        let _ = shared.ring.recycle(sealed.sequence, sealed.slot, shared.lend());
 ",
             },
             Edit {
                 file: DRIVE,
-                find: r"            let _ = shared.ring.recycle(held.sequence, held.slot);
+                find: r"            let _ = shared.ring.recycle(held.sequence, held.slot, shared.lend());
 ",
                 replace: "",
             },

@@ -169,11 +169,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "leftovers-for-a-torn-write",
         what: "what an earlier life left behind the end is taken for a write of this one",
-        edits: &[Edit {
-            file: WALK,
-            find: "survey.nonzero && !header.recycled",
-            replace: "survey.nonzero",
-        }],
+        edits: &[Edit { file: WALK, find: "survey.nonzero && zeroed", replace: "survey.nonzero" }],
         caught_by: &[Crashes, Lives, Core("recovery"), Core("golden"), Core("truncate")],
     },
 ];

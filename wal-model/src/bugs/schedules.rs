@@ -65,8 +65,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the close mark's segment has a successor that takes records",
         edits: &[Edit {
             file: "wal-core/src/append.rs",
-            find: "shared.ring.claim_direct(len, || !last && !shared.is_poisoned());",
-            replace: "shared.ring.claim_direct(len, || !shared.is_poisoned());",
+            find: "let may_rotate = || !last && !shared.is_poisoned();",
+            replace: "let may_rotate = || !shared.is_poisoned();",
         }],
         caught_by: &[Layer::Shuttle("closing")],
     },

@@ -65,6 +65,7 @@ fn file() -> FileHeader {
         durable: Lsn::new(4096),
         recovered: false,
         recycled: false,
+        in_place: false,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) const NO_FRAME: Link = (u64::MAX, 0);
 pub(super) struct Header {
     pub(super) recovered: bool,
     pub(super) recycled: bool,
+    pub(super) in_place: bool,
     pub(super) log_id: [u8; 16],
     pub(super) sequence: u64,
     pub(super) salt: u64,
@@ -108,7 +109,7 @@ pub(super) fn block(file: &[u8]) -> Block {
     let durable = Pos::from(u64_at(block, 112));
     let first = prev.sequence == 0;
     let zero = |range: Range<usize>| block[range].iter().all(|&byte| byte == 0);
-    let ok = flags <= 3
+    let ok = flags <= 7
         && sequence >= 1
         && align.is_power_of_two()
         && (8..=65536).contains(&align)
@@ -130,6 +131,7 @@ pub(super) fn block(file: &[u8]) -> Block {
     Block::Valid(Header {
         recovered: flags & 1 == 1,
         recycled: flags & 2 == 2,
+        in_place: flags & 4 == 4,
         log_id,
         sequence,
         salt: u64_at(block, 40),
@@ -182,6 +184,11 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
 
 pub(super) fn has_magic(head: &[u8]) -> bool {
     head.starts_with(&[0x57, 0x66, 0x52, 0x6d])
+}
+
+/// Whether this is a header with the file's salt behind a magic that is neither right nor zero.
+pub(super) fn has_rotten_magic(head: &[u8], file: &Header) -> bool {
+    !has_magic(head) && head[..4] != [0; 4] && u64_at(head, 40) == file.salt
 }
 
 /// The salt of a frame header whose magic and checksum are right, whatever else it says.

@@ -1,7 +1,9 @@
 //! Section 7, step 5: what a place that does not read well means.
 
 use super::File;
-use super::bytes::{Block, Header, Pos, align_up, frame, has_magic, part, record, sealed_salt};
+use super::bytes::{
+    Block, Header, Pos, align_up, frame, has_magic, has_rotten_magic, part, record, sealed_salt,
+};
 use super::walk::{Bad, Tail};
 
 pub(super) enum Meaning {
@@ -120,8 +122,10 @@ pub(super) fn is_ours(bytes: &[u8], header: &Header, x: Pos, until: Pos) -> bool
         !has_magic(head)
     };
     let rest = part(bytes, offset..header.offset(until));
-    let told = !header.recycled && rest.iter().any(|&byte| byte != 0);
+    let told = !header.recycled && !header.in_place && rest.iter().any(|&byte| byte != 0);
     let first = x + 64;
-    !old || told
-        || record(part(bytes, offset + 64..header.offset(header.limit)), first, header).is_some()
+    if !old || header.in_place {
+        return !old || has_rotten_magic(head, header);
+    }
+    told || record(part(bytes, offset + 64..header.offset(header.limit)), first, header).is_some()
 }
