@@ -6,6 +6,7 @@ compile_error!("wal-io-std needs a Unix system: positioned writes and synced dir
 
 mod aside;
 mod dir;
+pub mod files;
 mod options;
 mod prepare;
 #[cfg(feature = "testing")]

@@ -5,6 +5,7 @@ use super::{Bug, Edit};
 
 const DIR: &str = "wal-io-std/src/dir.rs";
 const ERRORS: &str = "wal-core/src/sink/mod.rs";
+const FILES: &str = "wal-io-std/src/files.rs";
 const OPEN: &str = "wal-core/src/open.rs";
 const SINK: &str = "wal-io-std/src/sink.rs";
 const SOURCE: &str = "wal-io-std/src/source.rs";
@@ -45,10 +46,10 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the file backend repeats a sync that failed, and believes the second answer",
         edits: &[Edit {
             file: SINK,
-            find: "uninterrupted(|| self.dir.layer.sync_data(file)).map_err(&failed)?;",
-            replace: "uninterrupted(|| self.dir.layer.sync_data(file))
-                .or_else(|_| self.dir.layer.sync_data(file))
-                .map_err(&failed)?;",
+            find: "self.files.sync(|file| uninterrupted(|| layer.sync_data(&file.file)))",
+            replace: "self.files.sync(|file| {
+            uninterrupted(|| layer.sync_data(&file.file)).or_else(|_| layer.sync_data(&file.file))
+        })",
         }],
         caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
@@ -57,8 +58,11 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the file backend takes a failed sync for done",
         edits: &[Edit {
             file: SINK,
-            find: "uninterrupted(|| self.dir.layer.sync_data(file)).map_err(&failed)?;",
-            replace: "let _ = uninterrupted(|| self.dir.layer.sync_data(file));",
+            find: "self.files.sync(|file| uninterrupted(|| layer.sync_data(&file.file)))",
+            replace: "self.files.sync(|file| {
+            let _ = uninterrupted(|| layer.sync_data(&file.file));
+            Ok(())
+        })",
         }],
         caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
@@ -67,9 +71,9 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the file backend takes a failed write for done",
         edits: &[Edit {
             file: SINK,
-            find: "        write_all_at(&self.dir.layer, &file, write.parts, write.offset)
-            .map_err(self.dir.failed(SinkOp::Write, write.file, Some(write.offset)))?;",
-            replace: "        let _ = write_all_at(&self.dir.layer, &file, write.parts, write.offset);",
+            find: "        let written = write_all_at(layer, &file.file, write.parts, write.offset);",
+            replace: "        let _ = write_all_at(layer, &file.file, write.parts, write.offset);
+        let written: std::io::Result<()> = Ok(());",
         }],
         caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
@@ -144,9 +148,9 @@ pub(super) const BUGS: &[Bug] = &[
         name: "nameless-file-believed",
         what: "a sync of a file that was removed counts",
         edits: &[Edit {
-            file: SINK,
-            find: "if linked && uninterrupted(|| layer.links(file))? == 0 {",
-            replace: "if linked && uninterrupted(|| layer.links(file))? > 9 {",
+            file: FILES,
+            find: "if self.linked && uninterrupted(|| layer.links(&self.file))? == 0 {",
+            replace: "if self.linked && uninterrupted(|| layer.links(&self.file))? > 9 {",
         }],
         caught_by: &[Files("underneath")],
     },
@@ -154,9 +158,9 @@ pub(super) const BUGS: &[Bug] = &[
         name: "cut-file-believed",
         what: "a sync of a file that was cut underneath counts",
         edits: &[Edit {
-            file: SINK,
-            find: "if capacity.is_some_and(|capacity| len < capacity) {",
-            replace: "if capacity.is_some_and(|capacity| len > capacity) {",
+            file: FILES,
+            find: "if self.made.is_some_and(|(capacity, _)| len < capacity) {",
+            replace: "if self.made.is_some_and(|(capacity, _)| len > capacity) {",
         }],
         caught_by: &[Files("underneath")],
     },
@@ -194,7 +198,7 @@ pub(super) const BUGS: &[Bug] = &[
         name: "removed-before-accepted",
         what: "opening removes files before recovery has accepted the log",
         edits: &[Edit {
-            file: SINK,
+            file: FILES,
             find: "    let (listing, leftovers) = dir.list()?;",
             replace: "    let (listing, leftovers) = dir.list()?;
     for path in &leftovers {

@@ -4,9 +4,9 @@ use super::Layer::{Core, Crashes, Files, Lives, Reference, Spec};
 use super::{Bug, Edit};
 
 const CHECKSUM: &str = "wal-core/src/format/checksum.rs";
+const FILES: &str = "wal-io-std/src/files.rs";
 const PREPARE: &str = "wal-io-std/src/prepare.rs";
 const RECORD: &str = "wal-core/src/format/record.rs";
-const SINK: &str = "wal-io-std/src/sink.rs";
 const SYS: &str = "wal-io-std/src/sys.rs";
 const WALK: &str = "wal-core/src/recover/walk.rs";
 
@@ -105,9 +105,9 @@ pub(super) const BUGS: &[Bug] = &[
         name: "sync-of-the-newest-only",
         what: "a sync passes over the file before the newest",
         edits: &[Edit {
-            file: SINK,
-            find: "        for (sequence, file, capacity, linked) in &dirty {",
-            replace: "        for (sequence, file, capacity, linked) in dirty.iter().rev().take(1) {",
+            file: FILES,
+            find: "        for file in &dirty {",
+            replace: "        for file in dirty.iter().rev().take(1) {",
         }],
         caught_by: &[Crashes, Lives, Files("write_sync")],
     },
@@ -131,7 +131,7 @@ pub(super) const BUGS: &[Bug] = &[
         name: "failure-forgotten",
         what: "a sink whose sync failed accepts the next one, which succeeds without writing",
         edits: &[Edit {
-            file: SINK,
+            file: FILES,
             find: "let _ = self.failure.set(error.to_string());",
             replace: "",
         }],
@@ -141,7 +141,7 @@ pub(super) const BUGS: &[Bug] = &[
         name: "opened-unsynced",
         what: "opening believes bytes that an earlier process left in a cache",
         edits: &[Edit {
-            file: SINK,
+            file: FILES,
             find: "        uninterrupted(|| dir.layer.sync_data(&file)).map_err(dir.failed(
             SinkOp::Sync,
             entry.sequence,
