@@ -162,9 +162,9 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
 
     /// Lends memory that *is* the bytes `offset..offset + len` of file `file`, so that what is
     /// stored there need not be copied. `None`, which is always allowed, if there is no such memory:
-    /// the segment then uses [its own](Self::memory). Whoever lends says [`Created::InPlace`] of
-    /// the file, and that before: nothing is lent of a file before it was created, since what would
-    /// be stored there could not be told from a file that has lost its header.
+    /// the segment then uses [its own](Self::memory). Whoever lends has said [`Created::InPlace`] of
+    /// the file. Nothing is lent of a file before its first block was written, since records in a
+    /// file without a header could be taken for what damage has left.
     ///
     /// Called by any thread, appending ones included, whenever a segment begins: it must not block
     /// or panic. `offset` is a multiple of the alignment of frames, and of 8 at least. Memory that

@@ -227,15 +227,18 @@ fn reap_all(sink: &impl SegmentSink, mut pending: BTreeSet<u64>) {
     }
 }
 
-/// `memory_in`: none before the file was created; what is stored in it is in the file at once, its
+/// `memory_in`: none before the first block of the file was written; what is stored in it is in the file at once, its
 /// write moves nothing and makes it count for `sync`, and other writes arrive around it.
 pub fn lent_memory_is_the_file<St: Store>() {
     let store = St::new();
     let sink = store.open().unwrap();
     let unit = unit(&sink);
+    let lent = || sink.memory_in(1, unit, unit as usize).is_some();
     sink.prepare(1, BLOCKS * unit);
-    assert!(sink.memory_in(1, unit, unit as usize).is_none(), "lent before it was created");
+    assert!(!lent(), "lent before it was created");
     let created = sink.create(1, BLOCKS * unit).unwrap();
+    assert!(!lent(), "lent before it was begun");
+    write(&sink, 1, 0, &[&bytes(9, unit)]).unwrap();
     let Some(lent) = sink.memory_in(1, 2 * unit, 2 * unit as usize) else {
         return skipped("lent_memory_is_the_file", "memory that is a part of a file");
     };

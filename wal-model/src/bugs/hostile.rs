@@ -8,7 +8,6 @@ const BODY: &str = "wal-core/src/recover/frame_body.rs";
 const EVIDENCE: &str = "wal-core/src/recover/evidence.rs";
 const FRAME: &str = "wal-core/src/format/frame.rs";
 const OPEN: &str = "wal-core/src/open.rs";
-const SUBMIT: &str = "wal-core/src/flush/submit.rs";
 const VERDICT: &str = "wal-core/src/recover/verdict.rs";
 const WALK: &str = "wal-core/src/recover/walk.rs";
 const WINDOW: &str = "wal-core/src/recover/window.rs";
@@ -191,11 +190,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "frame-padding-stale",
         what: "what was in memory before is written behind a frame",
-        edits: &[Edit {
-            file: SUBMIT,
-            find: "        bytes[sealed.len as usize..].fill(0);\n",
-            replace: "",
-        }],
+        edits: &[Edit { file: BUFFER, find: "        bytes[len..].fill(0);\n", replace: "" }],
         caught_by: &[Core("regressions")],
     },
 ];

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fault::{Call, CallKind, Fault, Plan, Struck, io_error};
 use super::image::{Image, Survival};
 use super::inode::Inode;
+use super::map::Mapped;
 use super::names::{Node, absolute};
 use super::random::Random;
 
@@ -37,6 +38,8 @@ pub(super) struct State {
     plan: Option<Plan>,
     observer: Option<Observer>,
     struck: Vec<Struck>,
+    /// Mappings, for as long as there is power.
+    pub(super) maps: Vec<Weak<Mapped>>,
 }
 
 impl fmt::Debug for SimDisk {
@@ -79,6 +82,7 @@ impl SimDisk {
             plan: None,
             observer: None,
             struck: Vec::new(),
+            maps: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -91,7 +95,9 @@ impl SimDisk {
     /// The disk at this moment.
     #[must_use]
     pub fn image(&self) -> Image {
-        self.state().image.clone()
+        let mut state = self.state();
+        state.store_maps();
+        state.image.clone()
     }
 
     /// A new disk: this one after a power loss.
@@ -128,7 +134,7 @@ impl SimDisk {
 
     /// Cuts the power now.
     pub fn cut_power(&self) {
-        self.state().power = false;
+        self.state().lose_power();
     }
 
     /// Whether the power is on.
@@ -209,8 +215,9 @@ impl SimDisk {
         let state = &mut *state;
         let index = state.calls;
         state.calls += 1;
+        state.store_maps();
         if state.power_off_at.is_some_and(|at| index >= at) {
-            state.power = false;
+            state.lose_power();
         }
         if !state.power {
             return Err(io::Error::other("the simulated power is off"));
@@ -241,6 +248,13 @@ impl SimDisk {
 }
 
 impl State {
+    /// From now on, what is stored in a mapping is lost.
+    fn lose_power(&mut self) {
+        self.store_maps();
+        self.maps.clear();
+        self.power = false;
+    }
+
     pub(super) fn add_inode(&mut self, inode: Inode) -> u64 {
         let number = self.next_inode;
         self.next_inode += 1;

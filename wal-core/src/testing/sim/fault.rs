@@ -36,13 +36,15 @@ pub enum CallKind {
     Rename,
     /// Removing.
     Remove,
+    /// Mapping.
+    Map,
 }
 
 impl CallKind {
     /// Whether such a call changes what a crash can leave.
     #[must_use]
     pub const fn changes(self) -> bool {
-        !matches!(self, Self::Open | Self::List | Self::Read | Self::Allocate)
+        !matches!(self, Self::Open | Self::List | Self::Read | Self::Allocate | Self::Map)
     }
 }
 

@@ -169,6 +169,22 @@ impl SimDisk {
 
 /// # Calls of an open file
 impl SimFile {
+    pub(super) fn number(&self) -> io::Result<u64> {
+        self.inode.ok_or_else(|| io::ErrorKind::IsADirectory.into())
+    }
+
+    pub(super) const fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// Another handle of the same file.
+    pub(super) fn again(&self) -> Self {
+        if let Some(inode) = self.inode {
+            *self.disk.state().handles.entry(inode).or_default() += 1;
+        }
+        Self { disk: self.disk.clone(), path: self.path.clone(), inode: self.inode }
+    }
+
     /// The name under which it was opened, from the root.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -176,7 +192,7 @@ impl SimFile {
     }
 
     /// A call on the bytes of this file.
-    fn call<T>(
+    pub(super) fn call<T>(
         &self,
         kind: CallKind,
         span: (u64, usize),
@@ -198,7 +214,7 @@ impl SimFile {
     ///
     /// Never, but of a directory.
     pub fn try_lock(&self) -> io::Result<bool> {
-        let number = self.inode.ok_or(io::ErrorKind::IsADirectory)?;
+        let number = self.number()?;
         Ok(self.disk.state().locked.insert(number))
     }
 
@@ -247,10 +263,14 @@ impl SimFile {
     /// See [the disk](SimDisk).
     pub fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
-        self.call(CallKind::Write, (offset, bytes.len()), |state, inode, fault| {
+        let written = self.call(CallKind::Write, (offset, bytes.len()), |state, inode, fault| {
             let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
             write(state, inode, offset, &bytes, fault)
-        })
+        });
+        if let Ok(len) = written {
+            self.show(parts, offset, len);
+        }
+        written
     }
 
     /// Submits a write that ends with [`SimDisk::complete`]; until then a crash may leave any part
@@ -296,11 +316,13 @@ impl SimFile {
     ///
     /// If there is no such space.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
+        let number = self.number()?;
         self.call(CallKind::SetLen, (len, 0), |state, inode, _| {
             let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
             if len > state.room_beside(inode) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            state.assert_not_mapped(number, len);
             inode.set_len(len);
             Ok(())
         })

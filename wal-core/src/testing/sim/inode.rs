@@ -100,6 +100,16 @@ impl Inode {
         }
     }
 
+    /// What was written to these bytes is on the device: whole sectors of it.
+    pub(super) fn sync_range(&mut self, range: std::ops::Range<usize>) {
+        let device = Arc::make_mut(&mut self.device);
+        for sector in sectors(range.start, range.len()) {
+            if let Some(version) = self.dirty.remove(&sector).and_then(|mut all| all.pop()) {
+                put_sector(device, sector, &version);
+            }
+        }
+    }
+
     /// A sync that fails as Linux lets it: some sectors arrive, and all pages count as clean.
     pub(super) fn fail_sync(&mut self, random: &mut Random) {
         self.take(&mut |_, options| random.below(options + 1));

@@ -18,6 +18,7 @@ mod fault;
 mod file;
 mod image;
 mod inode;
+mod map;
 mod names;
 mod random;
 mod sink;
@@ -28,6 +29,7 @@ pub use disk::SimDisk;
 pub use fault::{Call, CallKind, Fault, Rates, Struck};
 pub use file::{Listed, SimFile};
 pub use image::{Image, Survival};
+pub use map::SimMap;
 pub use random::Random;
 pub use sink::{SimOptions, SimSink};
 
