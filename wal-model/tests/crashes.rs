@@ -3,7 +3,7 @@
 #![cfg(not(any(wal_shuttle, wal_loom)))]
 
 use wal_model::faults::exhaustive::{Bounds, all};
-use wal_model::faults::medium::{Aligned, Files, Medium, Overlapped};
+use wal_model::faults::medium::{Aligned, Files, Mapped, Medium, Overlapped};
 
 fn check<M: Medium>() {
     let counts = all::<M>("", Bounds::QUICK).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -23,6 +23,11 @@ fn writes_in_flight() {
 #[test]
 fn one_write_at_a_time() {
     check::<Aligned>();
+}
+
+#[test]
+fn the_memory_mapped_backend() {
+    check::<Mapped>();
 }
 
 #[test]

@@ -70,6 +70,7 @@ struct File<'a> {
     align: u64,
     recovered: bool,
     recycled: bool,
+    in_place: bool,
     prev_number: u64,
     prev_salt: u64,
     prev_end: u64,
@@ -88,6 +89,7 @@ impl<'a> File<'a> {
             align: u64::from(u32_at(bytes, 64)),
             recovered: u32_at(bytes, 12) & 1 == 1,
             recycled: u32_at(bytes, 12) & 2 == 2,
+            in_place: u32_at(bytes, 12) & 4 == 4,
             prev_number: u64_at(bytes, 72),
             prev_salt: u64_at(bytes, 80),
             prev_end: u64_at(bytes, 88),
@@ -214,11 +216,18 @@ impl Comparison<'_> {
         let at = file.offset(frame.lsn);
         let head = |files| range(files, file.number, at, at + HEAD);
         let old = self.before.as_ref().and_then(head) == head(&self.left);
-        let has_magic = head(&self.left).is_some_and(|head| head[..4] == FRAME_MAGIC);
-        let record = frame.records.first();
+        let magic = head(&self.left).map_or(&[0; 4][..], |head| &head[..4]);
+        let has_magic = magic == FRAME_MAGIC;
+        // Records may lie in a file before their frame, so they show nothing of it.
+        let record = frame.records.first().filter(|_| !file.in_place);
+        // But a salt behind what no writer puts there until it is whole does.
+        let half = file.in_place && !has_magic && magic != [0; 4] && {
+            head(&self.left).is_some_and(|head| u64_at(head, 40) == file.salt)
+        };
         // The header of a file goes out with its first frame, and has survived.
         let begun = frame.lsn == file.base && !file.recovered && file.prev_number > 0;
         begun
+            || half
             || has_magic && !old
             || record
                 .is_some_and(|&(at, end, _)| self.is_left(file, file.offset(at), file.offset(end)))
@@ -378,7 +387,9 @@ pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved
     let here = &chain[bad.file].0;
     let marked = match chain[bad.file].1.get(bad.frames) {
         _ if headless => left.is_begun(here),
-        Some(frame) if here.recycled && bad.lsn == frame.lsn => left.shows(here, frame),
+        Some(frame) if (here.recycled || here.in_place) && bad.lsn == frame.lsn => {
+            left.shows(here, frame)
+        }
         _ => left.is_marked(here, bad.from),
     };
     let marked = marked || later.any(|(file, _)| left.is_begun(file));

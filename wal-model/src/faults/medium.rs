@@ -6,6 +6,7 @@ use wal_core::sink::SegmentSink;
 use wal_core::testing::sim::{SimDisk, SimOptions, SimSink};
 use wal_core::{Error, Options};
 use wal_io_std::{FileOptions, FileSink, Preparation, SimLayer};
+use wal_mmap::{MmapSink, SimMapper};
 
 /// Where the files are on the disk, whatever the medium.
 pub const DIR: &str = "/log";
@@ -83,5 +84,21 @@ impl Medium for Files {
         // Without the helper thread, every run of the same calls is the same.
         let options = FileOptions::default().preparation(Preparation::Inline);
         FileSink::with_layer(SimLayer(disk.clone()), Path::new(DIR), &options)
+    }
+}
+
+/// The memory-mapped backend, over simulated mappings: records are in the file before their frame
+/// is, and a crash finds them there.
+#[derive(Debug)]
+pub struct Mapped;
+
+impl Medium for Mapped {
+    type Sink = MmapSink<SimLayer, SimMapper>;
+    const NAME: &'static str = "mapped";
+
+    fn open(disk: &SimDisk) -> Result<Self::Sink, Error> {
+        // As above.
+        let options = FileOptions::default().preparation(Preparation::Inline);
+        MmapSink::with_layer(SimLayer(disk.clone()), SimMapper, Path::new(DIR), &options)
     }
 }

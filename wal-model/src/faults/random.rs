@@ -14,7 +14,7 @@ use wal_core::{Durability, Error, Options, Padding, RecoveryMode};
 
 use super::deserve::{self, Deserved};
 use super::life::{self, Life, Op, Opened, Shared};
-use super::medium::{Aligned, DIR, Files, Medium, Overlapped};
+use super::medium::{Aligned, DIR, Files, Mapped, Medium, Overlapped};
 use super::verify;
 
 /// What goes wrong in a run, apart from crashes.
@@ -79,9 +79,10 @@ impl Counts {
 /// What is wrong, and how to see it again.
 pub fn run(seed: u64, trace: bool) -> Result<Counts, String> {
     let mut random = Random::new(seed);
-    let result = match random.below(3) {
+    let result = match random.below(4) {
         0 => Run::<Overlapped>::new(random, trace).live(),
         1 => Run::<Aligned>::new(random, trace).live(),
+        2 => Run::<Mapped>::new(random, trace).live(),
         _ => Run::<Files>::new(random, trace).live(),
     };
     result.map_err(|wrong| format!("{wrong}\nagain: cargo faults random --seed {seed}"))
