@@ -49,6 +49,9 @@ fn every_layer_that_is_named_exists() {
                 Layer::Files(target) => {
                     tree::root().join(format!("wal-io-std/tests/{target}.rs")).exists()
                 }
+                Layer::Mapped(target) => {
+                    tree::root().join(format!("wal-mmap/tests/{target}.rs")).exists()
+                }
                 Layer::Loom(target) => {
                     tree::root().join(format!("wal-core/tests/{target}.rs")).exists()
                 }

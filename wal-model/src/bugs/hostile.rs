@@ -142,7 +142,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "bytes of an earlier life at the end of a log are taken for damage",
         edits: &[Edit {
             file: WALK,
-            find: "if !absent || survey.nonzero && !header.recycled {",
+            find: "if !absent || survey.nonzero && zeroed {",
             replace: "if !absent || survey.nonzero {",
         }],
         caught_by: &[Core("recovery"), Core("regressions"), Hostile],

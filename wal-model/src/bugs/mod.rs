@@ -8,6 +8,7 @@
 pub mod command;
 mod flush;
 mod hostile;
+mod mapped;
 mod orderings;
 mod process;
 mod retire;
@@ -52,6 +53,8 @@ pub enum Layer {
     Core(&'static str),
     /// A test target of `wal-io-std`.
     Files(&'static str),
+    /// A test target of `wal-mmap`.
+    Mapped(&'static str),
     /// The real log against a list of records (`tests/reference.rs`).
     Reference,
     /// The targets of the fuzzers on random bytes (`tests/hostile.rs`).
@@ -77,7 +80,7 @@ impl Layer {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Core(_) | Self::Files(_) => "tests",
+            Self::Core(_) | Self::Files(_) | Self::Mapped(_) => "tests",
             Self::Reference => "reference",
             Self::Hostile => "hostile",
             Self::Crashes => "crashes",
@@ -110,6 +113,7 @@ impl fmt::Display for Layer {
         match self {
             Self::Core(target) => write!(f, "wal-core:{target}"),
             Self::Files(target) => write!(f, "wal-io-std:{target}"),
+            Self::Mapped(target) => write!(f, "wal-mmap:{target}"),
             Self::Reference => f.write_str("reference"),
             Self::Hostile => f.write_str("hostile"),
             Self::Crashes => f.write_str("crashes"),
@@ -124,8 +128,8 @@ impl fmt::Display for Layer {
 }
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
-/// what becomes of old files, of what real processes meet, and of what is read from a disk that cannot
-/// be trusted.
+/// what becomes of old files, of what real processes meet, of what is read from a disk that cannot
+/// be trusted, and of memory that is a part of a file.
 #[must_use]
 pub fn all() -> Vec<Bug> {
     [
@@ -137,6 +141,7 @@ pub fn all() -> Vec<Bug> {
         retire::BUGS,
         process::BUGS,
         hostile::BUGS,
+        mapped::BUGS,
     ]
     .concat()
 }

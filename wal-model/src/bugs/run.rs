@@ -99,6 +99,9 @@ impl Target {
             Layer::Files(target) => {
                 Self { dir: "std", cargo: plain("wal-io-std", target), filter: None }
             }
+            Layer::Mapped(target) => {
+                Self { dir: "std", cargo: plain("wal-mmap", target), filter: None }
+            }
             Layer::Reference => {
                 Self { dir: "std", cargo: plain("wal-model", "reference"), filter: None }
             }
