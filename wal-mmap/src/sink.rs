@@ -27,8 +27,11 @@ pub struct MmapSink<L: FileLayer = Os, M: Mapper<L::File> = mapper::Os> {
     files: LogFiles<L, Mapping<M::Map>>,
     mapper: M,
     /// The file that was begun last, in which memory is lent.
-    newest: RwLock<Option<(u64, Arc<Mapped<M::Map>>)>>,
+    newest: RwLock<Newest<M::Map>>,
 }
+
+/// Sequence number and mapping of a file, if there is one.
+type Newest<M> = Option<(u64, Arc<Mapped<M>>)>;
 
 /// What is kept with an open file: its mapping, unless it has none.
 type Mapping<M> = Mutex<Option<Arc<Mapped<M>>>>;
@@ -121,7 +124,8 @@ impl<L: FileLayer, M: Mapper<L::File>> MmapSink<L, M> {
         Ok(mapped)
     }
 
-    fn lend_in(&self, newest: Option<(u64, Arc<Mapped<M::Map>>)>) {
+    /// From now on, memory is lent in this file only.
+    fn lend_in(&self, newest: Newest<M::Map>) {
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = newest;
     }
 

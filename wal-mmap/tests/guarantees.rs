@@ -283,7 +283,8 @@ mod linux {
         let options = Options::default().segment_size(64 << 10).segments(4).file_size(1 << 20);
         let (wal, _) = wal_core::Wal::open(sink, options)?;
         let flushes = || std::mem::take(&mut *watched.0.lock().unwrap());
-        assert_eq!(flushes(), [0..4096], "the header");
+        let header = 0..4096;
+        assert_eq!(flushes(), [header]);
         let mut at = 4096;
         for round in 1..5 {
             for _ in 0..round {
