@@ -34,7 +34,7 @@ struct Log {
     sound: Verdict,
 }
 
-/// Small, empty, void, batch, large and recycled frames, each over two files or more, everything
+/// Small, empty, void, batch, large and recycled frames, and such as were built in place, each over two files or more, everything
 /// durable but the last frame.
 fn logs(align: u32) -> Vec<Log> {
     let unit = u64::from(align.max(256));
@@ -82,10 +82,31 @@ fn logs(align: u32) -> Vec<Log> {
         w.frame(&[Item::Record(b"and over more of it"), Item::Batch(&[b"a", b"b"])]);
         w
     };
+    // The same, and behind the last frame records whose frame was not begun.
+    let in_place = || {
+        let mut old = writer();
+        old.salt ^= 1 << 33;
+        for i in 0..12 {
+            old.frame(&[Item::Record(&[i; 30])]);
+        }
+        let mut w = writer();
+        w.in_place = true;
+        w.frame(&[Item::Record(b"first")]);
+        w.roll_over(old.disk.file(1));
+        w.frame(&[Item::Record(b"over an earlier life")]);
+        w.frame(&[Item::Record(b"and over more of it"), Item::Batch(&[b"a", b"b"])]);
+        w.without_a_frame(b"appended, and waited for by nobody");
+        w
+    };
     let mut logs = Vec::new();
     type Build<'a> = (&'static str, &'a dyn Fn() -> Writer);
-    let builds: [Build<'_>; 4] =
-        [("small", &small), ("void", &void), ("large", &large), ("recycled", &recycled)];
+    let builds: [Build<'_>; 5] = [
+        ("small", &small),
+        ("void", &void),
+        ("large", &large),
+        ("recycled", &recycled),
+        ("in place", &in_place),
+    ];
     for (name, build) in builds {
         logs.push(Log { name, w: build(), sound: Verdict::Clean });
         let mut w = build();

@@ -56,6 +56,8 @@ pub struct Writer {
     pub header: Option<FileHeader>,
     /// The salt of the first file; later ones get others.
     pub salt: u64,
+    /// Whether the files that begin from now on are written in place.
+    pub in_place: bool,
     sequence: u64,
     next: Lsn,
     end: Lsn,
@@ -77,6 +79,7 @@ impl Writer {
             records: Vec::new(),
             header: None,
             salt: 0x5a17_0000_0000_0000,
+            in_place: false,
             sequence: 1,
             next: Lsn::ZERO,
             end: Lsn::ZERO,
@@ -147,6 +150,18 @@ impl Writer {
         self.store(&file, &header, &header.encode())
     }
 
+    /// Stores a record where the next frame's first one goes, but no frame.
+    ///
+    /// # Panics
+    ///
+    /// If no file was begun.
+    pub fn without_a_frame(&mut self, payload: &[u8]) {
+        let Some(file) = &self.header else { panic!("no file was begun") };
+        let lsn = self.next.advance(frame::HEADER_LEN as u64);
+        let record = encode_record(payload, Kind::Data, lsn, file.salt);
+        overwrite(&self.disk, file.sequence, file.offset_of(lsn), &record);
+    }
+
     /// Closes the log, and trims the file behind the mark if `trim`.
     pub fn close(&mut self, trim: bool) -> FrameAt {
         let (file, mut header) = self.start(frame::Kind::Close, frame::HEADER_LEN as u64);
@@ -198,7 +213,7 @@ impl Writer {
                 durable,
                 recovered: std::mem::take(&mut self.recovered),
                 recycled: self.disk.sequences().contains(&self.sequence),
-                in_place: false,
+                in_place: self.in_place,
             };
             let mut bytes = file.encode().to_vec();
             if file.recycled {
