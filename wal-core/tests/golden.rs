@@ -85,6 +85,13 @@ fn goldens() -> Vec<Golden> {
     w.frame(&[Item::Record(b"over the earlier life, and a little further")]);
     add("recycled", &[&w], vec![1, 1], 0);
 
+    // A file written in place: behind its last frame lies a record that no frame holds.
+    let mut w = Writer::new(4096 + 512, 8);
+    w.in_place = true;
+    w.frame(&[Item::Record(b"in its place")]);
+    w.without_a_frame(b"stored when the process died");
+    add("in-place", &[&w], vec![1], 0);
+
     // A torn frame, of which the next life kept the first record.
     let mut w = Writer::new(4096 + 512, 8);
     w.frame(&[Item::Record(b"whole")]);
