@@ -201,15 +201,19 @@ impl<M: Medium> Run<M> {
         if lying {
             left = self.rot(left);
         }
-        let lies = struck
+        let lies: Vec<_> = struck
             .iter()
-            .filter(|struck| matches!(struck.fault, Fault::Lost | Fault::Misdirected(..)));
-        self.lies += lies.count();
+            .filter(|struck| matches!(struck.fault, Fault::Lost | Fault::Misdirected(..)))
+            .collect();
+        self.lies += lies.len();
+        // A file in the making whose old header is back names another number, not its damage.
+        let made = lies.iter().all(|lie| lie.path.extension().is_none_or(|name| name != "tmp"));
         // A file whose removal was not durable is back, and may be what is damaged.
         let paths = |image: &Image| -> BTreeSet<_> {
             image.files(Path::new(DIR)).map(|(path, _)| path.to_owned()).collect()
         };
-        let deserved = if lying && self.lies <= 1 && paths(&left).is_subset(&paths(&truth)) {
+        let known = made && self.lies <= 1 && paths(&left).is_subset(&paths(&truth));
+        let deserved = if lying && known {
             Some(deserve::deserved(&truth, &left, None))
         } else if power_loss && self.mood == Mood::Fair && struck.is_empty() {
             let nothing = image.power_loss(Survival::Nothing);
