@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::exhaustive::{self, Bounds};
-use super::medium::{Aligned, Files, Medium, Overlapped};
+use super::medium::{Aligned, Files, Mapped, Medium, Overlapped};
 use super::random;
 
 /// What to run; without a subcommand, everything.
@@ -65,6 +65,7 @@ const TARGETS: &[Target] = &[
     Target { package: "wal-io-std", test: "failing", deep: ("WAL_FAULTS_ROUNDS", "500") },
     Target { package: "wal-io-std", test: "disk", deep: ("WAL_FAULTS_ROUNDS", "500") },
     Target { package: "wal-io-std", test: "underneath", deep: ("WAL_FAULTS_ROUNDS", "500") },
+    Target { package: "wal-mmap", test: "kill", deep: ("WAL_FAULTS_ROUNDS", "500") },
 ];
 
 /// What was done, by name, in the order in which it was.
@@ -152,10 +153,13 @@ impl Target {
 
 fn crashes(only: &str, bounds: Bounds, table: &mut Table) -> Result<(), String> {
     let (medium, workload) = only.split_once('/').unwrap_or((only, ""));
-    let one = one::<Overlapped>(medium, workload, bounds, table)?;
-    let two = self::one::<Aligned>(medium, workload, bounds, table)?;
-    let three = self::one::<Files>(medium, workload, bounds, table)?;
-    if one || two || three { Ok(()) } else { Err(format!("there is no `{only}`")) }
+    let met = [
+        one::<Overlapped>(medium, workload, bounds, table)?,
+        one::<Aligned>(medium, workload, bounds, table)?,
+        one::<Files>(medium, workload, bounds, table)?,
+        one::<Mapped>(medium, workload, bounds, table)?,
+    ];
+    if met.contains(&true) { Ok(()) } else { Err(format!("there is no `{only}`")) }
 }
 
 /// Runs one medium if it is meant, and says whether there was anything to run.
