@@ -84,7 +84,7 @@ pub(crate) struct Dir<L: FileLayer> {
 /// The lock of a directory, released when dropped.
 #[derive(Debug)]
 pub(crate) struct DirLock<L: FileLayer> {
-    file: L::File,
+    pub(crate) file: L::File,
 }
 
 impl<L: FileLayer> Dir<L> {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use wal_core::sink::{Created, Listing, LogSource, SinkOp};
@@ -41,6 +42,8 @@ pub struct LogFiles<L: FileLayer, A = ()> {
     leftovers: Mutex<Vec<PathBuf>>,
     /// The first failed write or sync.
     failure: OnceLock<String>,
+    /// Whether a file was opened that bypasses the page cache.
+    bypasses: AtomicBool,
     dir: Arc<Dir<L>>,
     /// Last: released when nothing can touch the directory any more.
     dir_lock: DirLock<L>,
@@ -59,6 +62,10 @@ pub struct OpenFile<F, A> {
     made: Option<(u64, Created)>,
     /// Whether it had a name, in the eyes of the system, when it was opened.
     linked: bool,
+    /// Whether its handle bypasses the page cache.
+    bypasses: AtomicBool,
+    /// The highest offset that a write reached for.
+    reached: AtomicU64,
 }
 
 impl<F, A> OpenFile<F, A> {
@@ -69,7 +76,15 @@ impl<F, A> OpenFile<F, A> {
         made: Option<(u64, Created)>,
     ) -> Arc<Self> {
         let linked = layer.links(&file).is_ok_and(|links| links > 0);
-        Arc::new(Self { sequence, file, attached: OnceLock::new(), made, linked })
+        Arc::new(Self {
+            sequence,
+            file,
+            attached: OnceLock::new(),
+            made,
+            linked,
+            bypasses: AtomicBool::new(false),
+            reached: AtomicU64::new(0),
+        })
     }
 
     /// Refuses a file whose bytes will not be found again: a system syncs those of a file without
@@ -128,6 +143,7 @@ impl<L: FileLayer, A> LogFiles<L, A> {
             syncing: Mutex::default(),
             leftovers: Mutex::new(leftovers),
             failure: OnceLock::new(),
+            bypasses: AtomicBool::new(false),
             dir,
             dir_lock,
         })
@@ -233,14 +249,41 @@ impl<L: FileLayer, A> LogFiles<L, A> {
         Ok(file)
     }
 
-    /// The file for a write that begins now, before its first byte: a file that holds anything is
-    /// not made again. [`end`](Self::end) follows, however the write ends.
+    /// What writes that bypass the page cache have to be aligned to in this directory.
+    ///
+    /// # Errors
+    ///
+    /// If there can be none.
+    pub fn bypass_alignment(&self) -> io::Result<usize> {
+        // The lock is a file of ours like any other, there before all, and never read or written.
+        uninterrupted(|| self.dir.layer.bypass_cache(&self.dir_lock.file))
+    }
+
+    /// Has the writes to `file`, and the reads on its handle, bypass the page cache. Reads of
+    /// [`LogFiles`] go through the cache as before, but see to it that it holds nothing that is
+    /// still to be written: a direct write over cached pages has to wait until they are gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FileLayer::bypass_cache`].
+    pub fn bypass_cache(&self, file: &OpenFile<L::File, A>) -> io::Result<usize> {
+        let alignment = uninterrupted(|| self.dir.layer.bypass_cache(&file.file))?;
+        // Relaxed, here and where they are read: a reader who misses it costs a writer some time.
+        file.bypasses.store(true, Ordering::Relaxed);
+        self.bypasses.store(true, Ordering::Relaxed);
+        Ok(alignment)
+    }
+
+    /// The file for a write up to offset `to` that begins now, before its first byte: a file that
+    /// holds anything is not made again. [`end`](Self::end) follows, however the write ends.
     ///
     /// # Errors
     ///
     /// As for [`file`](Self::file).
-    pub fn begin(&self, sequence: u64) -> Result<Arc<OpenFile<L::File, A>>, SinkError> {
+    pub fn begin(&self, sequence: u64, to: u64) -> Result<Arc<OpenFile<L::File, A>>, SinkError> {
         let file = self.file(sequence)?;
+        // Relaxed: advice for readers.
+        file.reached.fetch_max(to, Ordering::Relaxed);
         if let Some(entry) = lock(&self.open).get_mut(&sequence) {
             entry.written = true;
             entry.writing += 1;
@@ -410,7 +453,20 @@ impl<L: FileLayer, A> LogSource for LogFiles<L, A> {
     }
 
     fn read_at(&self, sequence: u64, offset: u64, buf: &mut [u8]) -> Result<usize, SinkError> {
-        self.source.read_at(sequence, offset, buf)
+        // Relaxed, as are the others: see `bypass_cache`.
+        if !self.bypasses.load(Ordering::Relaxed) {
+            return self.source.read_at(sequence, offset, buf);
+        }
+        let bypassing = lock(&self.open)
+            .get(&sequence)
+            .map(|entry| Arc::clone(&entry.file))
+            .filter(|file| file.bypasses.load(Ordering::Relaxed));
+        let Some(file) = bypassing else { return self.source.read_at(sequence, offset, buf) };
+        let read = self.source.read_without_read_ahead(sequence, offset, buf)?;
+        if offset.saturating_add(read as u64) > file.reached.load(Ordering::Relaxed) {
+            self.dir.layer.drop_cache(&file.file);
+        }
+        Ok(read)
     }
 }
 

@@ -6,6 +6,7 @@ compile_error!("wal-io-std needs a Unix system: positioned writes and synced dir
 
 mod aside;
 mod dir;
+pub mod direct;
 pub mod files;
 mod options;
 mod prepare;
@@ -20,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wal_core::{Error, Options, RecoveryReport};
 
-pub use options::{FileOptions, Preparation};
+pub use options::{FileOptions, Io, Preparation};
 #[cfg(feature = "testing")]
 pub use simulated::SimLayer;
 pub use sink::FileSink;

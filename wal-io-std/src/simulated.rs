@@ -87,6 +87,23 @@ impl FileLayer for SimLayer {
         file.evict();
     }
 
+    fn bypass_cache(&self, file: &SimFile) -> io::Result<usize> {
+        file.evict();
+        Ok(512)
+    }
+
+    fn write_through_at(
+        &self,
+        file: &SimFile,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        let written = file.write_at(parts, offset)?;
+        // All of the file: more than asked, which no caller may count on.
+        file.sync()?;
+        Ok(written)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename(from, to)
     }

@@ -1,15 +1,25 @@
-//! The file sink: buffered positioned writes and one sync per file written.
+//! The file sink: buffered positioned writes and one sync per file written, or direct ones that
+//! need none.
 
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkOp, Write};
 use wal_core::{Error, SinkError};
 
-use crate::files::LogFiles;
-use crate::options::FileOptions;
+use crate::direct::{Aligned, Piece, Pieces, whole_blocks};
+use crate::files::{LogFiles, OpenFile};
+use crate::lock;
+use crate::options::{FileOptions, Io};
 use crate::sys::{FileLayer, Os, uninterrupted, write_all_at};
 
-/// Log files in a directory, through the page cache: `pwritev` and `fdatasync`.
+/// Bytes written at once that are not in aligned memory.
+const BOUNCE: usize = 256 << 10;
+
+/// Log files in a directory, through the page cache (`pwritev` and `fdatasync`) or past it
+/// ([`Io::Direct`]).
 ///
 /// Holds the directory's lock until dropped. Dropping waits for the helper thread, which gives up
 /// what it is making within one write, and removes the files kept for reuse; it syncs nothing.
@@ -20,6 +30,17 @@ use crate::sys::{FileLayer, Os, uninterrupted, write_all_at};
 #[derive(Debug)]
 pub struct FileSink<L: FileLayer = Os> {
     files: LogFiles<L>,
+    /// If writes bypass the page cache.
+    direct: Option<Direct>,
+}
+
+#[derive(Debug)]
+struct Direct {
+    align: usize,
+    /// For what the caller has in memory that is not aligned.
+    bounce: Mutex<Aligned>,
+    /// Whether a write went well.
+    tried: AtomicBool,
 }
 
 impl FileSink {
@@ -44,7 +65,12 @@ impl<L: FileLayer> FileSink<L> {
     ///
     /// As [`FileSink::open`].
     pub fn with_layer(layer: L, dir: &Path, options: &FileOptions) -> Result<Self, Error> {
-        Ok(Self { files: LogFiles::open(layer, dir, options)? })
+        let files = LogFiles::open(layer, dir, options)?;
+        let direct = match options.io {
+            Io::Buffered => None,
+            Io::Direct => Some(Direct::new(&files)?),
+        };
+        Ok(Self { files, direct })
     }
 
     /// The directory, as given to [`open`](FileSink::open).
@@ -54,12 +80,112 @@ impl<L: FileLayer> FileSink<L> {
     }
 
     fn write_parts(&self, write: &Write<'_>) -> Result<(), SinkError> {
-        let file = self.files.begin(write.file)?;
+        let to = write.offset.saturating_add(write.len() as u64);
+        let file = self.files.begin(write.file, to)?;
         let layer = self.files.layer();
-        let written = write_all_at(layer, &file.file, write.parts, write.offset);
+        let written = match &self.direct {
+            None => write_all_at(layer, &file.file, write.parts, write.offset),
+            Some(direct) => direct.write(&self.files, &file, write),
+        };
         self.files.end(&file, written.is_ok());
         written.map_err(self.files.failed(SinkOp::Write, write.file, Some(write.offset)))
     }
+}
+
+impl Direct {
+    fn new<L: FileLayer>(files: &LogFiles<L>) -> Result<Self, Error> {
+        let align = files.bypass_alignment().map_err(|cause| SinkError {
+            op: SinkOp::Open,
+            file: None,
+            path: Some(files.path().to_owned()),
+            offset: None,
+            source: refused(&cause),
+        })?;
+        let bounce = Mutex::new(Aligned::zeroed(BOUNCE.max(align), align));
+        Ok(Self { align, bounce, tried: AtomicBool::new(false) })
+    }
+
+    /// Makes a file ready that was just made.
+    fn take<L: FileLayer>(&self, files: &LogFiles<L>, sequence: u64) -> Result<(), SinkError> {
+        let file = files.file(sequence)?;
+        if file.attached.get().is_some() {
+            return Ok(());
+        }
+        let failed = files.failed(SinkOp::Create, sequence, None);
+        self.bypass(files, &file).map_err(|cause| failed(refused(&cause)))?;
+        // Relaxed: only who drives the sink comes here.
+        if !self.tried.load(Ordering::Relaxed) {
+            // What a write of this kind is refused for shows here, where nothing is lost by it: the
+            // header block of a file just made is zeros, and is so again.
+            let mut bounce = lock(&self.bounce);
+            let block = &mut bounce.bytes_mut()[..self.align];
+            block.fill(0);
+            write_through(files.layer(), &file.file, block, 0, self.align)
+                .map_err(|cause| failed(refused(&cause)))?;
+            self.tried.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn bypass<L: FileLayer>(
+        &self,
+        files: &LogFiles<L>,
+        file: &OpenFile<L::File, ()>,
+    ) -> io::Result<()> {
+        if file.attached.get().is_none() {
+            files.bypass_cache(file)?;
+            let _ = file.attached.set(());
+        }
+        Ok(())
+    }
+
+    fn write<L: FileLayer>(
+        &self,
+        files: &LogFiles<L>,
+        file: &OpenFile<L::File, ()>,
+        write: &Write<'_>,
+    ) -> io::Result<()> {
+        // One that was closed is open anew.
+        self.bypass(files, file)?;
+        let mut bounce = lock(&self.bounce);
+        let mut pieces = Pieces::new(write, self.align)?;
+        let mut at = write.offset;
+        while let Some(piece) = pieces.next(bounce.bytes_mut()) {
+            let bytes = match piece {
+                Piece::Own(own) => own,
+                Piece::Copied(len) => &bounce.bytes()[..len],
+            };
+            write_through(files.layer(), &file.file, bytes, at, self.align)?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of `bytes`, durably.
+fn write_through<L: FileLayer>(
+    layer: &L,
+    file: &L::File,
+    bytes: &[u8],
+    offset: u64,
+    align: usize,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let (rest, at) = (&bytes[done..], offset + done as u64);
+        let written = uninterrupted(|| layer.write_through_at(file, &[IoSlice::new(rest)], at))?;
+        done += if written == rest.len() { written } else { whole_blocks(written, align)? };
+    }
+    Ok(())
+}
+
+/// Says what to do about a system that has no direct writes.
+fn refused(cause: &io::Error) -> io::Error {
+    let message = format!(
+        "this file system or kernel has no direct durable writes (O_DIRECT, RWF_DSYNC): {cause}; \
+         use `Io::Buffered`"
+    );
+    io::Error::new(cause.kind(), message)
 }
 
 impl<L: FileLayer> LogSource for FileSink<L> {
@@ -73,11 +199,19 @@ impl<L: FileLayer> LogSource for FileSink<L> {
 }
 
 impl<L: FileLayer> SegmentSink for FileSink<L> {
+    fn alignment(&self) -> usize {
+        self.direct.as_ref().map_or(1, |direct| direct.align)
+    }
+
     /// As the trait says. A file of that name that is unused, its first block all zeros, is
     /// accepted or made again; one that holds anything is refused
     /// ([`AlreadyExists`](std::io::ErrorKind::AlreadyExists)), never replaced.
     fn create(&self, sequence: u64, capacity: u64) -> Result<Created, SinkError> {
-        self.files.create(sequence, capacity)
+        let created = self.files.create(sequence, capacity)?;
+        if let Some(direct) = &self.direct {
+            direct.take(&self.files, sequence)?;
+        }
+        Ok(created)
     }
 
     fn prepare(&self, sequence: u64, capacity: u64) {
@@ -91,6 +225,10 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
 
     fn sync(&self) -> Result<(), SinkError> {
         let layer = self.files.layer();
+        if self.direct.is_some() {
+            // Each write was durable when it ended; whether its file is still there is to be seen.
+            return self.files.sync(|_| Ok(()));
+        }
         self.files.sync(|file| uninterrupted(|| layer.sync_data(&file.file)))
     }
 

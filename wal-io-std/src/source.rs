@@ -56,8 +56,39 @@ impl<L: FileLayer> DirSource<L> {
         cache.forgotten += 1;
     }
 
-    /// The open file `sequence`. The mutex is not held while opening it.
-    fn file(&self, sequence: u64) -> Result<Arc<L::File>, SinkError> {
+    /// [`read_at`](LogSource::read_at) that leaves in the page cache what it was asked for and
+    /// nothing else, as far as the system takes advice.
+    pub(crate) fn read_without_read_ahead(
+        &self,
+        sequence: u64,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, SinkError> {
+        let file = self.file(sequence, |file| self.dir.layer.no_read_ahead(file))?;
+        self.read(&file, sequence, offset, buf)
+    }
+
+    fn read(
+        &self,
+        file: &L::File,
+        sequence: u64,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, SinkError> {
+        read_full_at(&self.dir.layer, file, buf, offset).map_err(self.dir.failed(
+            SinkOp::Read,
+            sequence,
+            Some(offset),
+        ))
+    }
+
+    /// The open file `sequence`; one that is opened now is shown to `opened` first. The mutex is
+    /// not held while opening it.
+    fn file(
+        &self,
+        sequence: u64,
+        opened: impl FnOnce(&L::File),
+    ) -> Result<Arc<L::File>, SinkError> {
         let forgotten = {
             let mut cache = lock(&self.cache);
             if let Some(found) = cache.files.iter().position(|(cached, _)| *cached == sequence) {
@@ -68,6 +99,7 @@ impl<L: FileLayer> DirSource<L> {
             cache.forgotten
         };
         let file = Arc::new(self.dir.open_file(sequence, Access::Read)?);
+        opened(&file);
         let mut cache = lock(&self.cache);
         if cache.forgotten == forgotten {
             cache.files.truncate(CACHED - 1);
@@ -83,11 +115,7 @@ impl<L: FileLayer> LogSource for DirSource<L> {
     }
 
     fn read_at(&self, sequence: u64, offset: u64, buf: &mut [u8]) -> Result<usize, SinkError> {
-        let file = self.file(sequence)?;
-        read_full_at(&self.dir.layer, &file, buf, offset).map_err(self.dir.failed(
-            SinkOp::Read,
-            sequence,
-            Some(offset),
-        ))
+        let file = self.file(sequence, |_| ())?;
+        self.read(&file, sequence, offset, buf)
     }
 }

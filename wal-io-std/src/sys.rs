@@ -139,6 +139,40 @@ pub trait FileLayer: Send + Sync + 'static {
     /// device. No promise.
     fn drop_cache(&self, file: &Self::File);
 
+    /// Advises the system not to read ahead on this handle. No promise.
+    fn no_read_ahead(&self, file: &Self::File) {
+        let _ = file;
+    }
+
+    /// Has reads and writes on this handle bypass the page cache from now on, drops what is in it,
+    /// and returns the alignment in bytes, a power of two, that they need of memory, offset and
+    /// length. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidInput`] where the file system has no such
+    /// thing, or the layer.
+    fn bypass_cache(&self, file: &Self::File) -> io::Result<usize> {
+        let _ = file;
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Writes once, like [`write_at`](Self::write_at); what was written survives power loss when
+    /// the call returns.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`ErrorKind::Unsupported`] where it has no such thing, or the layer.
+    fn write_through_at(
+        &self,
+        file: &Self::File,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        let _ = (file, parts, offset);
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// Renames, replacing `to` if it exists.
     ///
     /// # Errors
@@ -256,6 +290,33 @@ impl FileLayer for Os {
         let _ = file;
     }
 
+    fn no_read_ahead(&self, file: &File) {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+        let _ = file;
+    }
+
+    #[cfg(target_os = "linux")]
+    fn bypass_cache(&self, file: &File) -> io::Result<usize> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let alignment = direct_alignment(file)?;
+        // On the handle that there is: another one, opened by name, might be another file's.
+        fcntl_setfl(file, fcntl_getfl(file)? | OFlags::DIRECT)?;
+        self.drop_cache(file);
+        Ok(alignment)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_through_at(
+        &self,
+        file: &File,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        Ok(rustix::io::pwritev2(file, parts, offset, rustix::io::ReadWriteFlags::DSYNC)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -327,6 +388,22 @@ fn allocate(file: &File, len: u64) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn allocate(_file: &File, _len: u64) -> io::Result<()> {
     Ok(())
+}
+
+/// What direct reads and writes of this file have to be aligned to.
+#[cfg(target_os = "linux")]
+fn direct_alignment(file: &File) -> io::Result<usize> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    /// Logical blocks are no larger on any disk that a kernel too old to say drives.
+    const UNTOLD: usize = 4096;
+    let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)?;
+    if told.stx_mask & StatxFlags::DIOALIGN.bits() == 0 {
+        return Ok(UNTOLD);
+    }
+    match told.stx_dio_mem_align.max(told.stx_dio_offset_align) as usize {
+        0 => Err(ErrorKind::Unsupported.into()),
+        alignment => Ok(alignment.next_power_of_two()),
+    }
 }
 
 /// Calls until the call is not interrupted by a signal.

@@ -1,5 +1,5 @@
-//! The sink contract over real files, made ahead of need by the helper thread and without it, and
-//! over files of a simulated disk, which can lose its power.
+//! The sink contract over real files, made ahead of need by the helper thread and without it, through
+//! the page cache and past it, and over files of a simulated disk, which can lose its power.
 
 mod with_a_helper {
     use super::Directory;
@@ -13,10 +13,22 @@ mod without {
     wal_core::sink_conformance!(Directory<false>);
 }
 
+mod direct {
+    use super::Directory;
+
+    wal_core::sink_conformance!(Directory<true, true>);
+}
+
 mod simulated {
     use super::Simulated;
 
-    wal_core::sink_conformance!(Simulated);
+    wal_core::sink_conformance!(Simulated<false>);
+}
+
+mod simulated_direct {
+    use super::Simulated;
+
+    wal_core::sink_conformance!(Simulated<true>);
 }
 
 use std::fs;
@@ -26,12 +38,16 @@ use tempfile::TempDir;
 use wal_core::Error;
 use wal_core::testing::Store;
 use wal_core::testing::sim::{SimDisk, Survival};
-use wal_io_std::{FileOptions, FileSink, Preparation, SimLayer};
+use wal_io_std::{FileOptions, FileSink, Io, Preparation, SimLayer};
 
 /// A directory that goes with the value.
-struct Directory<const HELPER: bool>(TempDir);
+struct Directory<const HELPER: bool, const DIRECT: bool = false>(TempDir);
 
-impl<const HELPER: bool> Store for Directory<HELPER> {
+fn options(direct: bool) -> FileOptions {
+    FileOptions::default().io(if direct { Io::Direct } else { Io::Buffered })
+}
+
+impl<const HELPER: bool, const DIRECT: bool> Store for Directory<HELPER, DIRECT> {
     type Sink = FileSink;
 
     fn new() -> Self {
@@ -40,7 +56,7 @@ impl<const HELPER: bool> Store for Directory<HELPER> {
 
     fn open(&self) -> Result<FileSink, Error> {
         let preparation = if HELPER { Preparation::Thread } else { Preparation::Inline };
-        FileSink::open(self.0.path(), &FileOptions::default().preparation(preparation))
+        FileSink::open(self.0.path(), &options(DIRECT).preparation(preparation))
     }
 
     /// A copy: what the page cache has, it has for a process to come.
@@ -62,9 +78,9 @@ impl<const HELPER: bool> Store for Directory<HELPER> {
 }
 
 /// A disk whose power losses keep of what was not synced what a seed says.
-struct Simulated(SimDisk);
+struct Simulated<const DIRECT: bool>(SimDisk);
 
-impl Store for Simulated {
+impl<const DIRECT: bool> Store for Simulated<DIRECT> {
     type Sink = FileSink<SimLayer>;
 
     fn new() -> Self {
@@ -73,7 +89,7 @@ impl Store for Simulated {
 
     fn open(&self) -> Result<Self::Sink, Error> {
         let layer = SimLayer(self.0.clone());
-        FileSink::with_layer(layer, Path::new("/log"), &FileOptions::default())
+        FileSink::with_layer(layer, Path::new("/log"), &options(DIRECT))
     }
 
     fn power_loss(&self) -> Option<Self> {
