@@ -97,7 +97,9 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             Err(Failure::Harmless(source)) => (Halt::Incomplete, Some(source)),
             Err(fatal) => return Err(fatal),
         };
-        self.reap()?;
+        // While the oldest is not done, there is nothing else to do.
+        let wait = self.pipeline().in_flight.front().is_some_and(|flight| !flight.done);
+        self.reap(wait)?;
         let written = self.pipeline().advance();
         let progressed = written.is_some();
         if let Some(written) = written {

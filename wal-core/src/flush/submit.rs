@@ -123,7 +123,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         let guard = AbortOnUnwind;
         let mut result = Ok(());
         while result.is_ok() && !self.pipeline().in_flight.iter().all(|flight| flight.done) {
-            result = self.reap();
+            result = self.reap(true);
         }
         if result.is_err() {
             self.drain();
@@ -267,12 +267,11 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         Ok(())
     }
 
-    /// Collects finished writes, and waits for one if the oldest is not done.
-    pub(super) fn reap(&mut self) -> Result<(), Failure> {
+    /// Collects finished writes, if any are in flight; with `wait`, waits for one of them.
+    pub(super) fn reap(&mut self, wait: bool) -> Result<(), Failure> {
         if self.pipeline().in_flight.iter().all(|flight| flight.done) {
             return Ok(());
         }
-        let wait = self.pipeline().in_flight.front().is_some_and(|flight| !flight.done);
         let mut done = Vec::new();
         self.shared.sink.reap(wait, &mut done);
         let mut failed = None;
