@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use wal_core::sink::Write;
 
+use crate::sys::{FileLayer, uninterrupted};
+
 /// Less than this is copied together with its neighbours, wherever it lies: a write costs more.
 const SMALLEST: usize = 512;
 
@@ -54,16 +56,17 @@ impl<'a> Pieces<'a> {
     /// The next piece; `buffer`, aligned itself and at least one block long, takes what has to be
     /// copied.
     pub fn next(&mut self, buffer: &mut [u8]) -> Option<Piece<'a>> {
-        if let Some(own) = self.own() {
+        if let Some(own) = self.own(usize::MAX) {
             return Some(Piece::Own(own));
         }
         let copied = self.copy(buffer);
         (copied > 0).then_some(Piece::Copied(copied))
     }
 
-    /// The next piece, if it can be passed on where it is.
-    pub fn own(&mut self) -> Option<&'a [u8]> {
-        let len = self.own_len();
+    /// The next piece, if it can be passed on where it is, and at most `longest` bytes of it, a
+    /// multiple of the alignment.
+    pub fn own(&mut self, longest: usize) -> Option<&'a [u8]> {
+        let len = self.own_len().min(longest);
         let rest = self.rest()?;
         self.done += len;
         (len > 0).then(|| &rest[..len])
@@ -126,6 +129,27 @@ pub fn whole_blocks(written: usize, align: usize) -> io::Result<usize> {
         0 => Err(ErrorKind::WriteZero.into()),
         whole => Ok(whole),
     }
+}
+
+/// Writes all of `bytes`, which are aligned like `offset`, durably. Blocks.
+///
+/// # Errors
+///
+/// That of the write; [`ErrorKind::WriteZero`] if it does not get on.
+pub fn write_through<L: FileLayer>(
+    layer: &L,
+    file: &L::File,
+    bytes: &[u8],
+    offset: u64,
+    align: usize,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let (rest, at) = (&bytes[done..], offset + done as u64);
+        let written = uninterrupted(|| layer.write_through_at(file, &[IoSlice::new(rest)], at))?;
+        done += if written == rest.len() { written } else { whole_blocks(written, align)? };
+    }
+    Ok(())
 }
 
 /// Memory that is aligned to a block.

@@ -18,6 +18,7 @@ use wal_core::{Error, SinkError};
 
 use crate::aside;
 use crate::dir::{Dir, DirLock, at};
+use crate::direct::{Aligned, write_through};
 use crate::lock;
 use crate::options::{FileOptions, Preparation};
 use crate::prepare::Maker;
@@ -272,6 +273,23 @@ impl<L: FileLayer, A> LogFiles<L, A> {
         file.bypasses.store(true, Ordering::Relaxed);
         self.bypasses.store(true, Ordering::Relaxed);
         Ok(alignment)
+    }
+
+    /// Tries a durable write that bypasses the page cache, where nothing is lost by it: the header
+    /// block of a file that was made and not written to is zeros, and is so again. Does nothing to
+    /// any other file.
+    ///
+    /// # Errors
+    ///
+    /// What such a write is refused for.
+    pub fn try_write_through(&self, file: &OpenFile<L::File, A>, align: usize) -> io::Result<()> {
+        let unused = file.made.is_some()
+            && lock(&self.open).get(&file.sequence).is_some_and(|entry| !entry.written);
+        if !unused {
+            return Ok(());
+        }
+        let zeros = Aligned::zeroed(align, align);
+        write_through(&self.dir.layer, &file.file, zeros.bytes(), 0, align)
     }
 
     /// The file for a write up to offset `to` that begins now, before its first byte: a file that

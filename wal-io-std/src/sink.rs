@@ -1,7 +1,7 @@
 //! The file sink: buffered positioned writes and one sync per file written, or direct ones that
 //! need none.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkOp, Write};
 use wal_core::{Error, SinkError};
 
-use crate::direct::{Aligned, Piece, Pieces, whole_blocks};
+use crate::direct::{Aligned, Piece, Pieces, write_through};
 use crate::files::{LogFiles, OpenFile};
 use crate::lock;
 use crate::options::{FileOptions, Io};
@@ -115,13 +115,7 @@ impl Direct {
         self.bypass(files, &file).map_err(|cause| failed(refused(&cause)))?;
         // Relaxed: only who drives the sink comes here.
         if !self.tried.load(Ordering::Relaxed) {
-            // What a write of this kind is refused for shows here, where nothing is lost by it: the
-            // header block of a file just made is zeros, and is so again.
-            let mut bounce = lock(&self.bounce);
-            let block = &mut bounce.bytes_mut()[..self.align];
-            block.fill(0);
-            write_through(files.layer(), &file.file, block, 0, self.align)
-                .map_err(|cause| failed(refused(&cause)))?;
+            files.try_write_through(&file, self.align).map_err(|cause| failed(refused(&cause)))?;
             self.tried.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -160,23 +154,6 @@ impl Direct {
         }
         Ok(())
     }
-}
-
-/// Writes all of `bytes`, durably.
-fn write_through<L: FileLayer>(
-    layer: &L,
-    file: &L::File,
-    bytes: &[u8],
-    offset: u64,
-    align: usize,
-) -> io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let (rest, at) = (&bytes[done..], offset + done as u64);
-        let written = uninterrupted(|| layer.write_through_at(file, &[IoSlice::new(rest)], at))?;
-        done += if written == rest.len() { written } else { whole_blocks(written, align)? };
-    }
-    Ok(())
 }
 
 /// Says what to do about a system that has no direct writes.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Edit;
 
 /// What of the workspace is copied.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "README.md",
@@ -15,6 +15,7 @@ const PARTS: [&str; 9] = [
     "wal-bench",
     "wal-core",
     "wal-io-std",
+    "wal-io-uring",
     "wal-mmap",
     "wal-model",
 ];
