@@ -131,8 +131,8 @@ impl<F: AsFd> Queue<F> for KernelQueue {
         debug_assert!(pushed.is_ok());
     }
 
-    fn enter(&mut self, wait: bool) -> io::Result<usize> {
-        self.ring.submit_and_wait(usize::from(wait))
+    fn enter(&mut self, wanted: usize) -> io::Result<usize> {
+        self.ring.submit_and_wait(wanted)
     }
 
     fn pop(&mut self) -> Option<(u64, i32)> {

@@ -42,13 +42,13 @@ pub trait Queue<F>: Send + 'static {
     #[expect(unsafe_code, reason = "the kernel reads the bytes later")]
     unsafe fn push(&mut self, op: &Op, file: &F);
 
-    /// Hands over what was pushed, oldest first, and says how many writes that were; with `wait`,
-    /// blocks until there is a completion. One system call.
+    /// Hands over what was pushed, oldest first, and says how many writes that were; blocks until
+    /// there are `wanted` completions, at most as many as are to come. One system call.
     ///
     /// # Errors
     ///
     /// The system's. Nothing was handed over then.
-    fn enter(&mut self, wait: bool) -> io::Result<usize>;
+    fn enter(&mut self, wanted: usize) -> io::Result<usize>;
 
     /// Takes a completion: the write's id, and the bytes written or the negative error number.
     fn pop(&mut self) -> Option<(u64, i32)>;

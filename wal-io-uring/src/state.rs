@@ -274,7 +274,7 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
         while wait {
             match self.ended.take() {
                 Some((ended, result)) if ended == id => return Ok(Some(result)),
-                _ => self.turn(true, cx),
+                _ => self.turn(self.soonest(), cx),
             }
         }
         Ok(None)
@@ -306,7 +306,7 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
         let mut offset = write.offset;
         while self.flights.get(&id).is_some_and(|flight| flight.error.is_none()) {
             if self.pieces.is_full() {
-                self.turn(true, cx);
+                self.turn(1, cx);
                 continue;
             }
             let (from, len, bounce) = if let Some(own) = pieces.own(LONGEST) {
@@ -314,7 +314,7 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
             } else {
                 let copied = self.bounce.take(|buffer| pieces.copy(buffer));
                 let Some((number, len)) = copied else {
-                    self.turn(true, cx);
+                    self.turn(1, cx);
                     continue;
                 };
                 if len == 0 {
@@ -367,15 +367,21 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
         unsafe { self.queue.push(&op, &flight.file.file) };
     }
 
-    /// One call of the system: hands over what was pushed, and with `wait` blocks for a completion;
-    /// then takes all there are.
-    fn turn(&mut self, wait: bool, cx: &Context<'_, L>) {
+    /// Completions that a write can be over with, at the least.
+    fn soonest(&self) -> usize {
+        let pieces = self.flights.values().map(|flight| flight.pieces).filter(|&count| count > 0);
+        pieces.min().unwrap_or(1)
+    }
+
+    /// One call of the system: hands over what was pushed, and blocks for so many completions; then
+    /// takes all there are.
+    fn turn(&mut self, wanted: usize, cx: &Context<'_, L>) {
         if self.broken.is_some() {
             // What the kernel has, it completes; it can only not be waited for asleep.
             std::thread::yield_now();
         } else {
             Counters::add(&cx.counters.enters, 1);
-            match self.queue.enter(wait && !self.pieces.is_empty()) {
+            match self.queue.enter(if self.pieces.is_empty() { 0 } else { wanted }) {
                 Ok(count) => self.pieces.handed_over(count),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => self.give_up(&error, cx),
@@ -454,12 +460,13 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
     /// flight.
     pub(crate) fn reap(&mut self, wait: bool, done: &mut Vec<Completion>, cx: &Context<'_, L>) {
         if self.pieces.has_pushed() {
-            self.turn(wait && self.done.is_empty(), cx);
+            let wanted = if wait && self.done.is_empty() { self.soonest() } else { 0 };
+            self.turn(wanted, cx);
         } else {
             self.take_completions(cx);
         }
         while wait && self.done.is_empty() && !self.flights.is_empty() {
-            self.turn(true, cx);
+            self.turn(self.soonest(), cx);
         }
         done.append(&mut self.done);
     }
@@ -467,7 +474,7 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
     /// Waits until nothing is in the ring: rule 4.
     pub(crate) fn drain(&mut self, cx: &Context<'_, L>) {
         while !self.pieces.is_empty() {
-            self.turn(true, cx);
+            self.turn(1, cx);
         }
     }
 }
