@@ -36,11 +36,11 @@ pub fn open_or_std(
 #[non_exhaustive]
 pub enum AnySink {
     /// Through io_uring.
-    Uring(UringSink),
+    Uring(Box<UringSink>),
     /// Through plain system calls, and why: what io_uring lacks here.
     Std {
         /// The sink.
-        sink: FileSink,
+        sink: Box<FileSink>,
         /// Why it is not the other one.
         why: String,
     },
@@ -54,11 +54,11 @@ impl AnySink {
     /// As for [`UringSink::open`], but never that io_uring cannot be used.
     pub fn open(dir: &Path, options: &UringOptions) -> Result<Self, Error> {
         match UringSink::open(dir, options) {
-            Ok(sink) => Ok(Self::Uring(sink)),
+            Ok(sink) => Ok(Self::Uring(Box::new(sink))),
             Err(error) => match Unavailable::of(&error) {
                 Some(unavailable) => {
                     let why = unavailable.to_string();
-                    Ok(Self::Std { sink: FileSink::open(dir, &options.files)?, why })
+                    Ok(Self::Std { sink: Box::new(FileSink::open(dir, &options.files)?), why })
                 }
                 None => Err(error),
             },

@@ -271,13 +271,15 @@ impl<Q: Queue<L::File>, L: FileLayer> State<Q, L> {
             flight.open = false;
         }
         self.finish(id, cx);
-        while wait {
+        if !wait {
+            return Ok(None);
+        }
+        loop {
             match self.ended.take() {
                 Some((ended, result)) if ended == id => return Ok(Some(result)),
                 _ => self.turn(self.soonest(), cx),
             }
         }
-        Ok(None)
     }
 
     /// Puts the pieces of a write into the ring. An error means that none is there.
