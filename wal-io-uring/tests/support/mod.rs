@@ -1,6 +1,7 @@
 //! A ring over any files that completes writes late, out of order, short, and not at all.
 #![allow(unsafe_code, reason = "it reads the bytes of a write when the kernel would")]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 #![allow(unreachable_pub, reason = "each test binary is a crate of its own")]
 
 use std::collections::VecDeque;
