@@ -71,6 +71,12 @@ impl FileOptions {
         self
     }
 
+    /// What [`io`](Self::io) was asked for: for backends that do it in one way only.
+    #[must_use]
+    pub const fn asked_io(&self) -> Io {
+        self.io
+    }
+
     /// How bytes get onto the device. Default [`Io::Buffered`].
     #[must_use]
     pub const fn io(mut self, io: Io) -> Self {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wal_core::sink::{Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkOp, Write};
 use wal_core::{Error, SinkError};
-use wal_io_std::FileOptions;
 use wal_io_std::files::{LogFiles, OpenFile};
 use wal_io_std::sys::{FileLayer, Os, uninterrupted};
+use wal_io_std::{FileOptions, Io};
 
 use crate::mapped::Mapped;
 use crate::mapper::{self, Mapper};
@@ -94,6 +94,10 @@ impl<L: FileLayer, M: Mapper<L::File>> MmapSink<L, M> {
         dir: &Path,
         options: &FileOptions,
     ) -> Result<Self, Error> {
+        if options.asked_io() == Io::Direct {
+            let expected = "`Io::Buffered`, since mapped files lie in the page cache".to_owned();
+            return Err(Error::InvalidOption { name: "io", value: 1, expected });
+        }
         let files = LogFiles::open(layer, dir, options)?;
         Ok(Self { files, mapper, newest: RwLock::new(None) })
     }
@@ -130,7 +134,7 @@ impl<L: FileLayer, M: Mapper<L::File>> MmapSink<L, M> {
     }
 
     fn write_parts(&self, write: &Write<'_>) -> Result<(), SinkError> {
-        let file = self.files.begin(write.file)?;
+        let file = self.files.begin(write.file, write.offset + write.len() as u64)?;
         let written = self.mapping(&file).and_then(|mapped| {
             mapped.write(write)?;
             if write.offset == 0 {
