@@ -71,9 +71,11 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the file backend takes a failed write for done",
         edits: &[Edit {
             file: SINK,
-            find: "        let written = write_all_at(layer, &file.file, write.parts, write.offset);",
-            replace: "        let _ = write_all_at(layer, &file.file, write.parts, write.offset);
-        let written: std::io::Result<()> = Ok(());",
+            find: "None => write_all_at(layer, &file.file, write.parts, write.offset),",
+            replace: "None => {
+                let _ = write_all_at(layer, &file.file, write.parts, write.offset);
+                Ok(())
+            }",
         }],
         caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
@@ -83,13 +85,13 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[Edit {
             file: SOURCE,
             find:
-                "        read_full_at(&self.dir.layer, &file, buf, offset).map_err(self.dir.failed(
+                "        read_full_at(&self.dir.layer, file, buf, offset).map_err(self.dir.failed(
             SinkOp::Read,
             sequence,
             Some(offset),
         ))",
-            replace: "        let _ = SinkOp::Read;
-        Ok(read_full_at(&self.dir.layer, &file, buf, offset).unwrap_or(0))",
+            replace: "        let _ = (SinkOp::Read, sequence);
+        Ok(read_full_at(&self.dir.layer, file, buf, offset).unwrap_or(0))",
         }],
         caught_by: &[Lives, Files("failing"), Files("write_sync")],
     },
