@@ -1,7 +1,7 @@
 //! Nothing acknowledged is ever lost: the real log on a [simulated disk](wal_core::testing::sim)
 //! that fails, loses its power, and lies.
 //!
-//! A [life](life) of a log is told what to do, and tells an [oracle] what came of it. Then fate
+//! A [life] of a log is told what to do, and tells an [oracle] what came of it. Then fate
 //! strikes; the log is opened again, and the oracle says whether what it finds may be there. The
 //! [verdict](deserve) that recovery should come to is worked out from what was written and what
 //! survived, without any of the log's code.
