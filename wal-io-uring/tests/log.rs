@@ -133,62 +133,6 @@ fn a_second_opener_is_told_who_is_in_the_way() {
     assert!(matches!(wal.sink(), AnySink::Uring(_)));
 }
 
-/// Threads that the kernel has made for this process to do what it could not do at once.
-fn workers() -> usize {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    tasks
-        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .filter(|name| name.starts_with("iou-wrk"))
-        .count()
-}
-
-/// Commits by several threads over several files used again, while a reader follows; returns the
-/// calls of the system, the syncs and the frames.
-fn commits(wal: &Wal, rounds: usize) -> (u64, u64, u64) {
-    let (before, stats) = (wal.sink().activity().enters, wal.stats());
-    thread::scope(|scope| {
-        for reads in [true, false] {
-            scope.spawn(move || {
-                for n in 0..rounds {
-                    let lsn = wal.append_and_sync(&[n as u8; 100]).unwrap().lsn;
-                    if reads && n % 16 == 0 {
-                        assert_eq!(wal.read_at(lsn).unwrap(), [n as u8; 100]);
-                        wal.truncate_before(lsn).unwrap();
-                    }
-                }
-            });
-        }
-    });
-    let after = wal.stats();
-    let enters = wal.sink().activity().enters - before;
-    (enters, after.syncs - stats.syncs, after.frames - stats.frames)
-}
-
-/// In the steady state, the kernel hands nothing to worker threads, and a commit is one call. Alone
-/// in its process as tests are run by cargo-nextest; with others beside it that write buffered, the
-/// workers of those would be counted, so this file has none that does so for long.
-#[test]
-fn a_commit_is_one_call_and_no_worker_is_needed() {
-    if !available() {
-        return;
-    }
-    // Not on a file system in memory, which has no device to wait for.
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (wal, _) = open(dir.path(), Options::default().file_size(1 << 20)).unwrap();
-    let features = wal.sink().features();
-    if !features.direct {
-        eprintln!("skipped: {features}");
-        return;
-    }
-    assert!(features.durable_writes && features.missing.is_empty(), "{features}");
-    commits(&wal, 50);
-    let workers_before = workers();
-    let (enters, syncs, frames) = commits(&wal, 300);
-    assert_eq!(workers(), workers_before, "the kernel has made worker threads");
-    assert_eq!(enters, frames, "calls for as many frames");
-    assert!(syncs <= frames && wal.sink().activity().resumed == 0, "{:?}", wal.sink().activity());
-}
-
 #[test]
 fn what_is_used_can_be_chosen_and_is_said() {
     if !available() {
