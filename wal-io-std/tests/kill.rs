@@ -11,7 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use wal_core::testing::kill::{self, Plan, Shape};
 use wal_core::{Error, Options, Padding, RecoveryReport};
-use wal_io_std::{FileOptions, Preparation, Wal};
+use wal_io_std::{FileOptions, Io, Preparation, Wal};
 
 /// The directory of the log, and how it is opened, for the process to be killed.
 const DIR: &str = "WAL_KILL_DIR";
@@ -29,11 +29,20 @@ struct Variant {
     name: &'static str,
     padding: Padding,
     preparation: Preparation,
+    io: Io,
 }
 
-const VARIANTS: [Variant; 2] = [
-    Variant { name: "ahead", padding: Padding::Block, preparation: Preparation::Thread },
-    Variant { name: "inline", padding: Padding::Packed, preparation: Preparation::Inline },
+const AHEAD: Variant = Variant {
+    name: "ahead",
+    padding: Padding::Block,
+    preparation: Preparation::Thread,
+    io: Io::Buffered,
+};
+
+const VARIANTS: [Variant; 3] = [
+    AHEAD,
+    Variant { name: "inline", padding: Padding::Packed, preparation: Preparation::Inline, ..AHEAD },
+    Variant { name: "direct", io: Io::Direct, ..AHEAD },
 ];
 
 impl Variant {
@@ -43,11 +52,18 @@ impl Variant {
         let options = options.max_record_len(1 << 20).padding(self.padding);
         // Futures are waited for, too.
         let options = options.executor(|job| drop(std::thread::spawn(job)));
-        let files = FileOptions::default().preparation(self.preparation);
+        let files = FileOptions::default().preparation(self.preparation).io(self.io);
         wal_io_std::open_with(dir, options, &files)
     }
 
     fn torture(self) -> Result<(), Failed> {
+        if self.io == Io::Direct {
+            let home = tempfile::Builder::new().prefix("wal-kill-").tempdir()?;
+            if let Err(error) = self.open(&home.path().join("log")) {
+                let _ = process::skipped("kills over direct writes", &error.to_string());
+                return Ok(());
+            }
+        }
         let (rounds, seed) = (process::rounds(6), process::seed());
         for done in (0..rounds).step_by(ROUNDS_OF_A_LOG as usize) {
             self.torture_one(seed.wrapping_add(done.into()), ROUNDS_OF_A_LOG.min(rounds - done))?;

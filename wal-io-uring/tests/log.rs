@@ -7,7 +7,7 @@ use std::thread;
 
 use wal_core::{Error, Lsn, Options, SegmentSink};
 use wal_io_std::{FileOptions, Io};
-use wal_io_uring::{AnySink, Durable, UringOptions, UringSink, Wal, open, open_or_std, open_with};
+use wal_io_uring::{AnySink, Durable, UringOptions, UringSink, open, open_or_std, open_with};
 
 fn small() -> Options {
     Options::default().segment_size(8192).segments(4).depth(3).file_size(64 << 10)
