@@ -65,6 +65,7 @@ const TARGETS: &[Target] = &[
     Target { package: "wal-io-std", test: "failing", deep: ("WAL_FAULTS_ROUNDS", "500") },
     Target { package: "wal-io-std", test: "disk", deep: ("WAL_FAULTS_ROUNDS", "500") },
     Target { package: "wal-io-std", test: "underneath", deep: ("WAL_FAULTS_ROUNDS", "500") },
+    Target { package: "wal-io-uring", test: "kill", deep: ("WAL_FAULTS_ROUNDS", "500") },
     Target { package: "wal-mmap", test: "kill", deep: ("WAL_FAULTS_ROUNDS", "500") },
 ];
 
