@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use wal_core::testing::agree;
@@ -79,12 +80,14 @@ impl Counts {
 /// What is wrong, and how to see it again.
 pub fn run(seed: u64, trace: bool) -> Result<Counts, String> {
     let mut random = Random::new(seed);
-    let result = match random.below(4) {
+    // The oracle panics within calls of the log; even then there is a seed to tell.
+    let result = panic::catch_unwind(AssertUnwindSafe(|| match random.below(4) {
         0 => Run::<Overlapped>::new(random, trace).live(),
         1 => Run::<Aligned>::new(random, trace).live(),
         2 => Run::<Mapped>::new(random, trace).live(),
         _ => Run::<Files>::new(random, trace).live(),
-    };
+    }));
+    let result = result.unwrap_or_else(|_| Err("it panicked, as said above".to_owned()));
     result.map_err(|wrong| format!("{wrong}\nagain: cargo faults random --seed {seed}"))
 }
 
