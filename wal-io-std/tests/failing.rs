@@ -155,8 +155,8 @@ mod linux {
         before("opening::write_eio", WRITE, libc::EIO, SinkOp::Create),
         before("opening::rename_eio", RENAME, libc::EIO, SinkOp::Create),
         once("once::sync_eio", "fdatasync:error=EIO:when=6", libc::EIO, Poisoned(SinkOp::Sync)),
-        // Behind those that fill a file.
-        once("once::write_eio", "pwritev:error=EIO:when=14", libc::EIO, Poisoned(SinkOp::Write)),
+        // Behind the 128 that fill a file.
+        once("once::write_eio", "pwritev:error=EIO:when=134", libc::EIO, Poisoned(SinkOp::Write)),
         // Those of opening come first, in the thread that opens. Again and again, since whoever
         // needs no new file at that moment is not told.
         once("once::directory_eio", "fsync:error=EIO:when=4+4", libc::EIO, Refused(SinkOp::Create)),
