@@ -99,5 +99,5 @@ fn timed(records: u64, work: impl FnOnce() -> Result<(), Failure>) -> Span {
     let start = Instant::now();
     let done = work();
     let wall = if done.is_ok() { start.elapsed() } else { Duration::MAX };
-    Span { records, wall, quiet: true, times: histogram(), syncs: None }
+    Span { records, wall, quiet: true, times: histogram(), syncs: None, cpu: wall, written: None }
 }

@@ -4,25 +4,29 @@
 //! every table here comes from one interleaved run: the variants take turns in short rounds, and
 //! what is quoted is the median of the ratios within the rounds. See the README for the method.
 
+pub mod backend;
 pub mod baseline;
 pub mod experiments;
+pub mod figures;
 pub mod floor;
 pub mod log;
 pub mod machine;
 pub mod measure;
 pub mod null;
-#[cfg(unix)]
 pub mod raw;
 pub mod rounds;
 pub mod settings;
 pub mod threads;
+pub mod usage;
 
+pub use backend::Backend;
 pub use baseline::MutexRing;
+pub use figures::{Cell, Figures, Report};
 pub use floor::Floor;
 pub use log::{Durable, Log, Writer};
-pub use measure::{Span, fixed, window};
+pub use measure::{Span, commits, fixed, window};
 pub use null::NullSink;
-#[cfg(unix)]
 pub use raw::RawFiles;
 pub use rounds::{Outcome, Variant, interleave, ratio};
 pub use settings::Settings;
+pub use usage::Disk;

@@ -1,6 +1,5 @@
 //! What the figures were measured on.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -8,23 +7,26 @@ use crate::threads::cores;
 
 /// Prints what a reader has to know about the machine, and about the disk of `dir` if one is used.
 pub fn disclose(dir: Option<&Path>) {
-    eprint!("{}", describe(dir));
+    for (name, value) in describe(dir) {
+        eprintln!("{name:>11}: {value}");
+    }
 }
 
-/// The lines that [`disclose`] prints.
+/// What [`disclose`] prints: names and values.
 #[must_use]
-pub fn describe(dir: Option<&Path>) -> String {
-    let mut text = String::new();
+pub fn describe(dir: Option<&Path>) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
-    line(&mut text, "cpu", &format!("{cpu}, {} hardware threads usable", cores()));
-    line(&mut text, "governor", &first("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+    line("cpu", format!("{cpu}, {} hardware threads usable", cores()));
+    line("governor", first("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
     let release = first("/proc/sys/kernel/osrelease");
-    line(&mut text, "kernel", &format!("{} {release}", first("/proc/sys/kernel/ostype")));
-    line(&mut text, "huge pages", &first("/sys/kernel/mm/transparent_hugepage/enabled"));
-    line(&mut text, "load", &first("/proc/loadavg"));
+    line("kernel", format!("{} {release}", first("/proc/sys/kernel/ostype")));
+    line("huge pages", first("/sys/kernel/mm/transparent_hugepage/enabled"));
+    line("load", first("/proc/loadavg"));
     if let Some(mount) = dir.and_then(Mount::of) {
         let Mount { point, kind, options, device } = &mount;
-        line(&mut text, "filesystem", &format!("{kind} on {point} ({options})"));
+        line("filesystem", format!("{kind} on {point} ({options})"));
         let disk = format!("/sys/dev/block/{device}");
         // The queue of a partition is its disk's.
         let queue = [format!("{disk}/queue"), format!("{disk}/../queue")]
@@ -33,10 +35,10 @@ pub fn describe(dir: Option<&Path>) -> String {
         if let Some(queue) = queue {
             let names = ["scheduler", "write_cache", "fua", "rotational", "logical_block_size"];
             let values = names.map(|name| format!("{name} {}", first(&format!("{queue}/{name}"))));
-            line(&mut text, "disk", &values.join(", "));
+            line("disk", values.join(", "));
         }
     }
-    text
+    lines
 }
 
 /// CPU time that everybody but this process has used since boot, in ticks of 10 ms over all cores;
@@ -56,11 +58,6 @@ pub fn foreign_ticks() -> Option<u64> {
     Some(busy.saturating_sub(own?))
 }
 
-fn line(text: &mut String, name: &str, value: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{name:>11}: {value}");
-}
-
 /// The first line of a file, or "unknown".
 fn first(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -74,17 +71,18 @@ fn field(path: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-struct Mount {
+/// What a directory is on.
+pub(crate) struct Mount {
     point: String,
     kind: String,
     options: String,
     /// Major and minor number, with a colon.
-    device: String,
+    pub(crate) device: String,
 }
 
 impl Mount {
     /// The mount that `dir` lies in: the longest mount point that is a prefix of it.
-    fn of(dir: &Path) -> Option<Self> {
+    pub(crate) fn of(dir: &Path) -> Option<Self> {
         let dir = dir.canonicalize().ok()?;
         let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let mounts = table.lines().filter_map(Self::parse);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::log::{Log, Writer};
+use crate::machine::foreign_ticks;
 use crate::threads::{cores, run_delay, team};
+use crate::usage::{Disk, cpu};
 
 /// Records between two looks at the stop flag.
 const BURST: u64 = 64;
@@ -26,6 +28,10 @@ pub struct Span {
     pub times: Histogram<u64>,
     /// Syncs done meanwhile, for logs that count them.
     pub syncs: Option<u64>,
+    /// Processor time that it took, the start and the end of the threads included.
+    pub cpu: Duration,
+    /// Bytes that the disk was given meanwhile, by everybody, where that was counted.
+    pub written: Option<u64>,
 }
 
 impl Span {
@@ -93,6 +99,7 @@ pub fn window<L: Log>(
     let payload = vec![0x5a; len];
     let clock = quanta::Clock::new();
     let syncs = log.syncs();
+    let before = cpu();
     let shifts = team(
         threads,
         |thread, line| {
@@ -139,7 +146,20 @@ pub fn window<L: Log>(
         },
     );
     let syncs = log.syncs().zip(syncs).map(|(after, before)| after - before);
-    Span { syncs, ..sum(shifts, threads) }
+    Span { syncs, cpu: cpu().saturating_sub(before), ..sum(shifts, threads) }
+}
+
+/// A [`window`] over threads that sleep in every append, each of which is timed, on a log on `disk`.
+pub fn commits<L: Log>(log: &L, disk: &Disk, threads: usize, len: usize, time: Duration) -> Span {
+    let (before, written) = (foreign_ticks(), disk.written());
+    let span = window(log, threads, len, time, Sampling::Every(1));
+    let foreign = foreign_ticks().zip(before).map_or(0, |(now, then)| now.saturating_sub(then));
+    // A wait for a core is part of a commit. But where somebody else computes, every wake-up, those
+    // inside the kernel included, waits for the scheduler's tick, which is longer than a sync. The
+    // kernel's own work for the disk is less than a quarter core.
+    let quiet = u128::from(foreign) * 10 * 4 <= span.wall.as_millis();
+    let written = disk.written().zip(written).map(|(now, then)| now.saturating_sub(then));
+    Span { quiet, written, ..span }
 }
 
 /// Appends `records` records of `len` bytes, shared out among `threads` threads.
@@ -185,7 +205,7 @@ fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
     // Two percent: less than undisturbed rounds differ by, and more than it costs a worker that the
     // one who says stop runs on its core.
     let quiet = threads > cores() || u128::from(delay) * 50 <= wall.as_nanos();
-    Span { records, wall, quiet, times, syncs: None }
+    Span { records, wall, quiet, times, syncs: None, cpu: Duration::ZERO, written: None }
 }
 
 #[cfg(test)]

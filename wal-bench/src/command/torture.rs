@@ -1,0 +1,152 @@
+//! `wal-bench torture`: kills processes of any backend.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use wal_bench::Backend;
+use wal_bench::backend::{Opened, Work};
+use wal_core::testing::kill::{self, Plan, Shape, Tally};
+use wal_core::{Options, SegmentSink};
+
+use super::{Failure, Outcome, home, progress, say};
+
+pub(crate) const ABOUT: &str = "\
+Kills a process that appends, recovers its log, checks every record, and so on.
+
+Each round, a process appends from many threads: single records, batches, records larger than a \
+segment or a file, reservations given up; it says what it appends and what it was told to be \
+durable. It is killed with SIGKILL at a random moment; then its recovery is, too, now and then. \
+What the log holds in the end is checked against what the process said: everything acknowledged \
+is there, unaltered and in order, batches are whole, and nothing else is there.
+
+SIGKILL ends a process, not the machine: what the operating system holds survives.";
+
+const SEGMENT: usize = 8 << 10;
+const FILE: u64 = 64 << 10;
+
+/// Every recovery reads all of a log: so none grows for ever.
+const ROUNDS_OF_A_LOG: u32 = 12;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Backends to torture, separated by commas.
+    #[arg(long, value_delimiter = ',', default_values = ["std", "direct", "uring", "mmap"])]
+    backend: Vec<Backend>,
+    /// Processes to kill at work, for each backend.
+    #[arg(long, value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Threads that append.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    writers: u32,
+    /// Decides what is appended, and when processes are killed [default: a random one].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where to make the logs, which are removed unless something is wrong with one
+    /// [default: the directory for temporary files].
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Victim {
+    backend: Backend,
+    dir: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome<()> {
+    let seed = args.seed.unwrap_or_else(random);
+    let bar = progress(u64::from(args.rounds) * args.backend.len() as u64);
+    say(&format!("seed {seed}"))?;
+    let mut refused = Vec::new();
+    for &backend in &args.backend {
+        bar.set_message(backend.name());
+        let mut counts = Tally::default().counts();
+        for begun in (0..args.rounds).step_by(ROUNDS_OF_A_LOG as usize) {
+            let rounds = ROUNDS_OF_A_LOG.min(args.rounds - begun);
+            let home = home(args.dir.as_deref())?;
+            let dir = &home.path().join("log");
+            let seed = seed.wrapping_add(u64::from(begun));
+            let (first_writer, segment_size) = (0, SEGMENT as u64);
+            let shape =
+                Shape { seed, first_writer, writers: args.writers, segment_size, file_size: FILE };
+            let plan = Plan { shape, rounds, longest: Duration::from_millis(120) };
+            match backend.with(Torture { plan, backend, dir }) {
+                Err(why) => {
+                    refused.push(format!("{backend}: {why}"));
+                    break;
+                }
+                Ok(Err(wrong)) => {
+                    let kept = home.keep().join("log");
+                    let kept = kept.display();
+                    let text = format!("{backend}: {wrong}; the log is kept in {kept}");
+                    return Err(Failure::Damage(text));
+                }
+                Ok(Ok(tally)) => {
+                    for ((_, sum), (_, more)) in counts.iter_mut().zip(tally.counts()) {
+                        *sum += more;
+                    }
+                }
+            }
+            bar.inc(rounds.into());
+        }
+        if counts[0].1 > 0 {
+            let counts = counts.map(|(what, count)| format!("{count} {what}")).join(", ");
+            bar.suspend(|| say(&format!("{backend}: nothing lost: {counts}")))?;
+        }
+    }
+    bar.finish_and_clear();
+    if refused.is_empty() { Ok(()) } else { Err(Failure::Trouble(refused.join("\n"))) }
+}
+
+/// A number that differs from run to run.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+struct Torture<'a> {
+    plan: Plan,
+    backend: Backend,
+    dir: &'a Path,
+}
+
+impl Work for Torture<'_> {
+    type Output = Result<Tally, String>;
+
+    fn with<S: SegmentSink>(
+        self,
+        open: impl Fn(&Path, Options) -> Opened<S> + Sync,
+    ) -> Self::Output {
+        let Self { plan, backend, dir } = self;
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let command = || {
+            let mut command = Command::new(&program);
+            command.args(["victim", backend.name()]).arg(dir);
+            command
+        };
+        kill::torture(&plan, &command, &|| open(dir, options()))
+    }
+}
+
+/// Small segments and files: the log goes on to new ones all the time. Futures are waited for, too.
+fn options() -> Options {
+    let options = Options::default().segment_size(SEGMENT).segments(4).file_size(FILE);
+    options.max_record_len(1 << 20).executor(|job| drop(std::thread::spawn(job)))
+}
+
+/// What the process to be killed does.
+pub(crate) fn die(args: &Victim) -> Outcome<()> {
+    struct Die<'a>(&'a Path);
+    impl Work for Die<'_> {
+        type Output = Result<(), wal_core::Error>;
+
+        fn with<S: SegmentSink>(
+            self,
+            open: impl Fn(&Path, Options) -> Opened<S> + Sync,
+        ) -> Self::Output {
+            kill::victim(|| open(self.0, options()))
+        }
+    }
+    Ok(args.backend.with(Die(&args.dir)).map_err(Failure::Trouble)??)
+}

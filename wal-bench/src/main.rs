@@ -1,0 +1,54 @@
+//! Measures the log on every backend, and kills processes that write to it.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::{compare, load, torture};
+
+/// Shown at the end of `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  a log lost, altered or invented something
+  2  wrong usage, or a failure of the system (no such directory, disk full, no io_uring...)";
+
+/// Measures the write-ahead log, and kills processes that write to it.
+#[derive(Parser)]
+#[command(name = "wal-bench", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Appends from many threads for a while and says what it took.
+    Load(load::Args),
+    /// Lets backends take turns at durable commits, beside the raw disk.
+    Compare(compare::Args),
+    /// Kills a process that appends, recovers its log, checks every record, and so on.
+    #[command(long_about = torture::ABOUT)]
+    Torture(torture::Args),
+    /// The process that `torture` kills.
+    #[command(hide = true)]
+    Victim(torture::Victim),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Load(args) => load::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Torture(args) => torture::run(&args),
+        Command::Victim(args) => torture::die(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("wal-bench: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
