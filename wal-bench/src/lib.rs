@@ -13,6 +13,7 @@ pub mod log;
 pub mod machine;
 pub mod measure;
 pub mod null;
+pub mod plot;
 pub mod raw;
 pub mod rounds;
 pub mod settings;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{compare, load, torture};
+use command::{compare, load, report, torture};
 
 /// Shown at the end of `--help`.
 const EXIT_CODES: &str = "\
@@ -29,6 +29,8 @@ enum Command {
     Load(load::Args),
     /// Lets backends take turns at durable commits, beside the raw disk.
     Compare(compare::Args),
+    /// Makes a page with plots of what comparisons found.
+    Report(report::Args),
     /// Kills a process that appends, recovers its log, checks every record, and so on.
     #[command(long_about = torture::ABOUT)]
     Torture(torture::Args),
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Load(args) => load::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Victim(args) => torture::die(&args),
     };

@@ -1,12 +1,15 @@
 //! The program, used as from a shell.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
+#[path = "../../wal-model/tests/browser/mod.rs"]
+mod browser;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wal_bench::backend::{Opened, Work};
 use wal_bench::{Backend, Report};
 use wal_core::{Lsn, Options, SegmentSink};
@@ -126,6 +129,62 @@ fn a_comparison_says_the_same_on_screen_and_in_the_file() {
     assert!(report.machine.iter().any(|(name, _)| name == "kernel"), "{report:?}");
 }
 
+/// Every plot of the page that `report` makes of two files, and every line of a plot, is on the screen.
+#[test]
+fn a_report_is_drawn_by_a_browser() {
+    let home = tempfile::tempdir().unwrap();
+    let file = |threads: usize| home.path().join(format!("{threads}.json"));
+    for threads in [1, 8] {
+        let figures = |name: &str, speed: f64| {
+            json!({
+                "name": name, "rounds": 9, "quiet": 9, "records_per_second": speed,
+                "of_floor": speed / 5000.0, "records_per_sync": null, "written_per_record": 4096.0,
+                "cpu_us_per_record": 40.0,
+                "latency_us": { "mean": 1.0, "p50": 1.0, "p99": 2.0, "p999": 3.0, "max": 4.0 },
+            })
+        };
+        let report = json!({
+            "version": 1, "machine": [["cpu", "<one> & only"]], "cells": [{
+                "guarantee": "power loss", "threads": threads, "bytes": 100, "floor": "raw",
+                "figures": [figures("raw", 5000.0), figures("std", 4000.0 * threads as f64)],
+            }],
+        });
+        std::fs::write(file(threads), report.to_string()).unwrap();
+    }
+    let page = home.path().join("page.html");
+    let mut report = program();
+    report.arg("report").args([file(1), file(8)]).arg("--out").arg(&page);
+    assert!(said(&mut report).contains("page.html: open it"));
+
+    let Some(browser) = browser::Browser::start() else {
+        // Past what a test that passes is not shown to say.
+        writeln!(std::io::stderr(), "skipped: no chromium").unwrap();
+        return;
+    };
+    let mut page = browser.open(&format!("file://{}", page.display()));
+    assert!(page.says("<one> & only") && page.says("Records of 100 bytes"));
+    // The lines of each plot: their widths and heights on the screen.
+    let plots = page.look_for(
+        "document.querySelectorAll('svg').length && [...document.querySelectorAll('svg')].map(svg =>
+            [...svg.querySelectorAll('polyline[stroke-width=\"2\"]')].map(line => {
+                const box = line.getBoundingClientRect();
+                return [box.width, box.height];
+            }))",
+    );
+    let plots = plots.as_array().unwrap();
+    // Records per sync were not counted.
+    assert_eq!(plots.len(), 6, "{plots:?}");
+    for plot in plots {
+        let lines = plot.as_array().unwrap();
+        assert_eq!(lines.len(), 2, "{plots:?}");
+        assert!(lines.iter().all(|line| line[0].as_f64().unwrap() > 100.0), "{plots:?}");
+    }
+    // Throughput: the floor is level, the log rises.
+    assert!(plots[0][0][1].as_f64().unwrap() < 5.0, "{plots:?}");
+    assert!(plots[0][1][1].as_f64().unwrap() > 100.0, "{plots:?}");
+    assert!(page.requests.iter().all(|asked| asked.starts_with("file://")), "{:?}", page.requests);
+}
+
 #[test]
 fn processes_of_every_backend_are_killed() {
     let backends = backends();
@@ -146,6 +205,8 @@ fn what_cannot_be_done_is_said_and_has_its_exit_code() {
         (&["load", "--seconds", "x"], "a number of seconds from 0.01"),
         (&["compare", "--dir", "/nowhere"], "cannot make a directory in /nowhere"),
         (&["torture", "--rounds", "0"], "rounds"),
+        (&["report"], "<FIGURES>"),
+        (&["report", "Cargo.toml"], "Cargo.toml: not what `wal-bench compare --json` writes"),
     ];
     for (args, expected) in refused {
         let output = program().args(args).output().unwrap();

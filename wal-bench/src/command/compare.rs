@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     say(&heading())?;
     let cells = args.bytes.iter().flat_map(|&bytes| args.threads.iter().map(move |&n| (n, bytes)));
     let bar = progress((args.bytes.len() * args.threads.len()) as u64);
-    let mut report = Report { version: 1, machine, cells: Vec::new() };
+    let mut report = Report { version: super::report::VERSION, machine, cells: Vec::new() };
     for (threads, bytes) in cells {
         let (threads, bytes) = (usize::from(threads), bytes as usize);
         bar.set_message(format!("{threads} threads, {bytes} bytes"));

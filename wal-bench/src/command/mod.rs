@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod load;
+pub(crate) mod report;
 pub(crate) mod torture;
 
 use std::fmt;
