@@ -42,7 +42,7 @@ fn every_layer_that_is_named_exists() {
     for bug in all() {
         for layer in bug.caught_by {
             let there = match layer {
-                Layer::Core("lib") => true,
+                Layer::Core("lib") | Layer::Uring("lib") => true,
                 Layer::Core(target) => {
                     tree::root().join(format!("wal-core/tests/{target}.rs")).exists()
                 }
@@ -51,6 +51,9 @@ fn every_layer_that_is_named_exists() {
                 }
                 Layer::Mapped(target) => {
                     tree::root().join(format!("wal-mmap/tests/{target}.rs")).exists()
+                }
+                Layer::Uring(target) => {
+                    tree::root().join(format!("wal-io-uring/tests/{target}.rs")).exists()
                 }
                 Layer::Loom(target) => {
                     tree::root().join(format!("wal-core/tests/{target}.rs")).exists()

@@ -17,6 +17,7 @@ pub mod run;
 mod schedules;
 mod storage;
 pub mod tree;
+mod uring;
 
 use std::fmt;
 
@@ -55,6 +56,8 @@ pub enum Layer {
     Files(&'static str),
     /// A test target of `wal-mmap`.
     Mapped(&'static str),
+    /// A test target of `wal-io-uring`.
+    Uring(&'static str),
     /// The real log against a list of records (`tests/reference.rs`).
     Reference,
     /// The targets of the fuzzers on random bytes (`tests/hostile.rs`).
@@ -80,7 +83,7 @@ impl Layer {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Core(_) | Self::Files(_) | Self::Mapped(_) => "tests",
+            Self::Core(_) | Self::Files(_) | Self::Mapped(_) | Self::Uring(_) => "tests",
             Self::Reference => "reference",
             Self::Hostile => "hostile",
             Self::Crashes => "crashes",
@@ -114,6 +117,7 @@ impl fmt::Display for Layer {
             Self::Core(target) => write!(f, "wal-core:{target}"),
             Self::Files(target) => write!(f, "wal-io-std:{target}"),
             Self::Mapped(target) => write!(f, "wal-mmap:{target}"),
+            Self::Uring(target) => write!(f, "wal-io-uring:{target}"),
             Self::Reference => f.write_str("reference"),
             Self::Hostile => f.write_str("hostile"),
             Self::Crashes => f.write_str("crashes"),
@@ -129,7 +133,7 @@ impl fmt::Display for Layer {
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
 /// what becomes of old files, of what real processes meet, of what is read from a disk that cannot
-/// be trusted, and of memory that is a part of a file.
+/// be trusted, of memory that is a part of a file, and of writes that go through a ring.
 #[must_use]
 pub fn all() -> Vec<Bug> {
     [
@@ -142,6 +146,7 @@ pub fn all() -> Vec<Bug> {
         process::BUGS,
         hostile::BUGS,
         mapped::BUGS,
+        uring::BUGS,
     ]
     .concat()
 }

@@ -102,6 +102,9 @@ impl Target {
             Layer::Mapped(target) => {
                 Self { dir: "std", cargo: plain("wal-mmap", target), filter: None }
             }
+            Layer::Uring(target) => {
+                Self { dir: "std", cargo: plain("wal-io-uring", target), filter: None }
+            }
             Layer::Reference => {
                 Self { dir: "std", cargo: plain("wal-model", "reference"), filter: None }
             }
