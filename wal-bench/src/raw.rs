@@ -60,7 +60,8 @@ impl RawFiles {
     }
 }
 
-fn fill(path: &Path, len: u64) -> io::Result<()> {
+/// Makes a file of zeros, durably.
+pub(crate) fn fill(path: &Path, len: u64) -> io::Result<()> {
     let zeros = vec![0; 1 << 20];
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let mut at = 0;

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wal_bench::backend::{Opened, Work};
+#[cfg(feature = "peers")]
+use wal_bench::peers::Peer;
 use wal_bench::raw::Way;
 use wal_bench::{
-    Backend, Cell, Disk, Durable, Figures, RawFiles, Report, Span, Variant, commits, interleave,
-    machine,
+    Backend, Cell, Disk, Durable, Figures, GroupCommit, RawFiles, Report, Span, Variant, commits,
+    interleave, machine,
 };
 use wal_core::{Options, SegmentSink};
 
@@ -31,6 +33,10 @@ pub(crate) struct Args {
     /// Bytes of a record.
     #[arg(long, value_delimiter = ',', default_values = ["100", "4096"], value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
     bytes: Vec<u32>,
+    /// Logs of others to compare with, separated by commas.
+    #[cfg(feature = "peers")]
+    #[arg(long, value_delimiter = ',', default_values = ["fjall", "fsys", "okaywal", "open-wal", "raft-engine", "wal-db", "walrus"])]
+    peers: Vec<Peer>,
     /// Writes that a log may have in flight.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
@@ -106,10 +112,27 @@ fn compare(args: &Args, shape: Shape, rounds: usize) -> Outcome<Cell> {
         let turns = backend.with(Commits { dir: &dir, shape }).map_err(Failure::Trouble)??;
         variants.push(Variant { name: backend.name().to_owned(), run: turns });
     }
+    let Shape { threads, bytes, turn, .. } = shape;
+    let group = GroupCommit::create(home.path(), RAW_LEN)?;
+    let disk = Disk::of(home.path());
+    variants.push(Variant::new("by hand", move || commits(&group, &disk, threads, bytes, turn)));
+    #[cfg(feature = "peers")]
+    for peer in &args.peers {
+        let dir = home.path().join(format!("peer-{}", peer.name()));
+        std::fs::create_dir(&dir)?;
+        // They may go elsewhere.
+        let dir = dir.canonicalize()?;
+        let log = peer.open(&dir).map_err(|error| {
+            Failure::Trouble(format!("{} cannot be opened: {error}", peer.name()))
+        })?;
+        let disk = Disk::of(&dir);
+        variants
+            .push(Variant::new(peer.name(), move || commits(&log, &disk, threads, bytes, turn)));
+    }
     let outcomes = interleave(&mut variants, rounds);
     let figures = outcomes.iter().map(|outcome| Figures::of(outcome, &outcomes[0]));
     let figures = figures.collect::<Result<_, _>>()?;
-    let (Shape { threads, bytes, .. }, floor) = (shape, outcomes[0].name.clone());
+    let floor = outcomes[0].name.clone();
     Ok(Cell { guarantee: GUARANTEE.to_owned(), threads, bytes, floor, figures })
 }
 
