@@ -19,6 +19,7 @@ mod error;
 mod flush;
 pub mod format;
 mod future;
+mod hold;
 mod lsn;
 #[cfg(wal_loom)]
 #[doc(hidden)]
@@ -40,6 +41,7 @@ mod truncate;
 mod wal;
 
 pub use error::Error;
+pub use hold::{Hold, Pin};
 pub use lsn::{Appended, Lsn};
 pub use options::{AmbiguousTail, Executor, Options, Padding, RecoveryMode};
 pub use read::{Cursor, Entry, Record, Records};
@@ -47,4 +49,5 @@ pub use recover::{Corruption, Cut, Reason, RecoveryReport, Verdict};
 pub use reservation::Reservation;
 pub use shared::Stats;
 pub use sink::{LogSource, SegmentMemory, SegmentSink, SinkError};
+pub use truncate::Truncation;
 pub use wal::{Durability, Wal};

@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use crate::error::Error;
 use crate::flush::{Desk, Progress};
 use crate::format::file_header::FileHeader;
+use crate::hold::Holds;
 use crate::lsn::Lsn;
 use crate::options::Executor;
 use crate::probe::{Event, Probe};
@@ -67,6 +68,8 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     /// Every file with a lower number is gone for good. Held by whoever truncates, and by nobody
     /// else.
     pub(crate) gone_below: Mutex<u64>,
+    /// Who still needs what. Locked before `files`.
+    pub(crate) holds: Arc<Holds>,
     /// What salvage skipped at open.
     pub(crate) holes: Vec<Range<Lsn>>,
     pub(crate) executor: Option<Arc<dyn Executor>>,
@@ -99,6 +102,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             poison: OnceLock::new(),
             gone_below: Mutex::new(parts.files.first().map_or(0, |file| file.header.sequence)),
             files: RwLock::new(parts.files),
+            holds: Arc::default(),
             holes: parts.holes,
             executor: parts.executor,
             depth: parts.depth,

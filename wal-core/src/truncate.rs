@@ -5,6 +5,7 @@
 //! still there, its removal had not begun, and the bytes are its own.
 
 use crate::error::Error;
+use crate::hold::Pin;
 use crate::lsn::Lsn;
 use crate::probe::Probe;
 use crate::shared::{ReadFile, Shared};
@@ -12,11 +13,23 @@ use crate::sink::SegmentSink;
 use crate::sync::{Arc, PoisonError, lock};
 use crate::wal::Wal;
 
+/// What [`Wal::truncate_before`] has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Truncation {
+    /// Where the log starts now.
+    pub start: Lsn,
+    /// The lowest hold, if files would have gone that it has kept.
+    pub held_by: Option<Pin>,
+}
+
 /// Truncation.
 impl<S: SegmentSink, P: Probe> Wal<S, P> {
-    /// Frees the oldest log files, those that hold nothing at or behind `lsn`, and returns where the
+    /// Frees the oldest log files, those that hold nothing at or behind `lsn`, and says where the
     /// log starts now. Call it when everything before `lsn` is safe elsewhere, as after a
     /// checkpoint.
+    ///
+    /// Nothing goes that lies at or behind the lowest [hold](Self::hold); if that is why a file
+    /// stays, the outcome names the hold.
     ///
     /// Only whole files go, never the newest, and none that is not durable together with what
     /// follows it; so any `lsn` will do, also one that is not reached yet. Calling it when there is
@@ -37,11 +50,11 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// at the new position all the same, and the next call tries again. [`Error::Closed`] and
     /// [`Error::Poisoned`]: nothing is removed from a log that takes no more records, so that what
     /// is there stays as it is until it is opened again.
-    pub fn truncate_before(&self, lsn: Lsn) -> Result<Lsn, Error> {
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncation, Error> {
         let shared = &self.shared;
         let mut gone_below = lock(&shared.gone_below);
         shared.check_open()?;
-        let (first, start) = shared.let_go(lsn);
+        let (first, outcome) = shared.let_go(lsn);
         if first > *gone_below {
             // By the listing: it has those as well that failed to go, and those that are not in
             // the table because nothing in them could be read.
@@ -51,21 +64,30 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             }
             *gone_below = first;
         }
-        Ok(start)
+        Ok(outcome)
     }
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
-    /// Takes what holds nothing at or behind `lsn` out of the table of files. Returns the number
-    /// and the base of the oldest file left.
-    fn let_go(&self, lsn: Lsn) -> (u64, Lsn) {
+    /// Takes what holds nothing at or behind `lsn`, and nothing held, out of the table of files.
+    /// Returns the number of the oldest file left, and what has come of it.
+    fn let_go(&self, lsn: Lsn) -> (u64, Truncation) {
         let durable = self.durable();
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        let stays = |pair: &[ReadFile]| !self.is_over(&pair[0], &pair[1], lsn, durable);
-        let newest = files.len() - 1;
-        let kept = files.windows(2).position(stays).unwrap_or(newest);
-        files.drain(..kept);
-        (files[0].header.sequence, files[0].header.base)
+        self.holds.with(|pins| {
+            let lowest = pins.lowest();
+            let limit = lowest.as_ref().map_or(lsn, |pin| pin.lsn.min(lsn));
+            let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+            let over = |files: &[ReadFile], lsn| {
+                let stays = |pair: &[ReadFile]| !self.is_over(&pair[0], &pair[1], lsn, durable);
+                files.windows(2).position(stays).unwrap_or(files.len() - 1)
+            };
+            let wanted = over(&files, lsn);
+            let kept = over(&files, limit);
+            files.drain(..kept);
+            let held_by = lowest.filter(|_| kept < wanted);
+            let first = &files[0].header;
+            (first.sequence, Truncation { start: first.base, held_by })
+        })
     }
 
     /// Whether `file`, which `next` follows, can go.

@@ -62,7 +62,7 @@ fn whole_files_go_and_nothing_at_or_behind_the_position() {
     let all = fill(&wal, 0, 18);
     assert_eq!(disk.sequences(), [1, 2, 3, 4, 5]);
     let start = |wal: &Wal<MemSink>, lsn| {
-        let start = wal.truncate_before(lsn).unwrap();
+        let start = wal.truncate_before(lsn).unwrap().start;
         assert_eq!(start, wal.start_lsn());
         start
     };
@@ -106,11 +106,11 @@ fn a_file_stays_until_the_header_behind_it_is_durable() {
     wal.flush().unwrap();
     assert_eq!(disk.sequences(), [1, 2]);
     assert_eq!(wal.durable_lsn(), Lsn::new(16384));
-    assert_eq!(wal.truncate_before(Lsn::MAX).unwrap(), Lsn::ZERO);
+    assert_eq!(wal.truncate_before(Lsn::MAX).unwrap().start, Lsn::ZERO);
     assert_eq!(disk.sequences(), [1, 2]);
     assert_holds(&reopen(&disk.crash()).0, 0, 4);
     wal.sync().unwrap();
-    assert_eq!(wal.truncate_before(Lsn::MAX).unwrap(), header(&disk, 2).base);
+    assert_eq!(wal.truncate_before(Lsn::MAX).unwrap().start, header(&disk, 2).base);
     assert_eq!(disk.sequences(), [2]);
     assert_holds(&reopen(&disk.crash()).0, 4, 5);
 }
@@ -123,7 +123,7 @@ fn a_log_can_be_emptied_when_it_has_just_been_opened() {
     let end = fill(&open(&disk, tiny()), 0, 7)[6].end;
     for _ in 0..3 {
         let (wal, _) = reopen(&disk);
-        let start = wal.truncate_before(end).unwrap();
+        let start = wal.truncate_before(end).unwrap().start;
         assert!(start >= end);
         assert_eq!(disk.sequences().len(), 1);
         assert_holds(&wal, 0, 0);
@@ -186,7 +186,7 @@ fn files_go_oldest_first_and_a_failure_leaves_no_gap() {
         if failing < 3 {
             assert!(matches!(&result, Err(Error::Sink(_))), "{result:?}");
         } else {
-            assert_eq!(result.unwrap(), start);
+            assert_eq!(result.unwrap().start, start);
         }
         let left: Vec<_> = (1 + failing.min(3)..=5).collect();
         assert_eq!(disk.sequences(), left);
@@ -199,7 +199,7 @@ fn files_go_oldest_first_and_a_failure_leaves_no_gap() {
         assert_holds(&wal, 12, 18);
         control.fail_operation(u64::MAX);
         // Even if there is nothing more to free.
-        assert_eq!(wal.truncate_before(Lsn::ZERO).unwrap(), start);
+        assert_eq!(wal.truncate_before(Lsn::ZERO).unwrap().start, start);
         assert_eq!(disk.sequences(), [4, 5]);
         fill(&wal, 18, 20);
         assert_holds(&wal, 12, 20);
@@ -236,8 +236,8 @@ fn each_removal_is_over_before_the_next_one_begins() {
         // Another truncation does.
         let other = scope.spawn(|| wal.truncate_before(all[12].lsn).unwrap());
         drop(unblock);
-        assert_eq!(one.join().unwrap(), Lsn::new(32768));
-        assert_eq!(other.join().unwrap(), Lsn::new(49152));
+        assert_eq!(one.join().unwrap().start, Lsn::new(32768));
+        assert_eq!(other.join().unwrap().start, Lsn::new(49152));
     });
     assert_eq!(disk.sequences(), [4, 5, 6]);
     assert_holds(&wal, 12, 24);
@@ -278,8 +278,8 @@ fn what_a_salvage_could_not_read_goes_in_its_turn() {
     };
     let (wal, report) = salvage();
     assert_eq!(report.holes.len(), 1);
-    assert_eq!(wal.truncate_before(all[3].end).unwrap(), Lsn::ZERO);
-    assert_eq!(wal.truncate_before(all[8].lsn).unwrap(), header(&disk, 3).base);
+    assert_eq!(wal.truncate_before(all[3].end).unwrap().start, Lsn::ZERO);
+    assert_eq!(wal.truncate_before(all[8].lsn).unwrap().start, header(&disk, 3).base);
     assert_eq!(disk.sequences(), [3, 4, 5]);
     assert_holds(&wal, 8, 14);
     drop(wal);
@@ -437,7 +437,7 @@ fn a_reader_that_keeps_up_is_never_overtaken() {
         let entry = cursor.next().unwrap().unwrap();
         assert!(entry.payload == record(n) && entry.end == appended.end);
         assert!(cursor.next().unwrap().is_none());
-        let start = wal.truncate_before(appended.end).unwrap();
+        let start = wal.truncate_before(appended.end).unwrap().start;
         seen += u64::from(start > Lsn::ZERO);
         // Nor is who comes again with the position that it had come to.
         if n % 3 == 0 {
@@ -450,7 +450,7 @@ fn a_reader_that_keeps_up_is_never_overtaken() {
     let mut late = wal.cursor_from(wal.start_lsn()).unwrap();
     while late.next().unwrap().is_some() {}
     fill(&wal, 40, 50);
-    let start = wal.truncate_before(Lsn::MAX).unwrap();
+    let start = wal.truncate_before(Lsn::MAX).unwrap().start;
     assert_truncated(late.next().map(|entry| entry.map(|entry| entry.lsn)), start);
 }
 
@@ -487,7 +487,7 @@ fn readers_writers_and_truncations_at_once() {
                     let mut last = Lsn::ZERO;
                     while done.load(Ordering::SeqCst) < WRITERS {
                         let behind = wal.durable_lsn().get().saturating_sub(20_000);
-                        let start = wal.truncate_before(Lsn::new(behind)).unwrap();
+                        let start = wal.truncate_before(Lsn::new(behind)).unwrap().start;
                         assert!(start >= last && start <= wal.durable_lsn());
                         last = start;
                         // All at once: the other one may be removing a file.

@@ -313,7 +313,7 @@ impl Run {
                 let Some(record) = self.naive.records.iter().rev().nth(*keep) else { return };
                 let lsn = record.lsn;
                 let before = self.naive.records.len();
-                let start = self.wal.truncate_before(lsn).unwrap();
+                let start = self.wal.truncate_before(lsn).unwrap().start;
                 assert_eq!(start, self.wal.start_lsn());
                 self.naive.truncate(lsn, start);
                 meet(&MET.truncated, self.naive.records.len() < before);

@@ -116,12 +116,12 @@ impl<S: SegmentSink, P: Probe> Follow for Shared<S, P> {
 
 /// From where on a log that starts with `first` has everything: between the end of the file before
 /// and its own base nothing was ever written.
-fn reach(first: &ReadFile) -> Lsn {
+pub(crate) fn reach(first: &ReadFile) -> Lsn {
     first.header.prev.map_or(first.header.base, |prev| prev.end)
 }
 
 /// A position of a log that starts with `first`.
-fn truncated(lsn: Lsn, first: &ReadFile) -> Error {
+pub(crate) fn truncated(lsn: Lsn, first: &ReadFile) -> Error {
     Error::Truncated { lsn, first_available: first.header.base }
 }
 

@@ -21,6 +21,16 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Core("truncate"), Reference, Shuttle("truncating")],
     },
     Bug {
+        name: "hold-ignored",
+        what: "truncation frees what a reader holds",
+        edits: &[Edit {
+            file: TRUNCATE,
+            find: "lowest.as_ref().map_or(lsn, |pin| pin.lsn.min(lsn))",
+            replace: "lowest.as_ref().map_or(lsn, |pin| pin.lsn.max(lsn))",
+        }],
+        caught_by: &[Core("holds"), Shuttle("truncating")],
+    },
+    Bug {
         name: "retired-before-successor-durable",
         what: "a file goes while the header behind it is not durable: a power loss then takes both",
         edits: &[Edit {

@@ -248,7 +248,7 @@ impl<'a, M: Medium> Life<'a, M> {
         let Some(lsn) = self.oracle.get().nth_last(back) else { return };
         self.oracle.get().truncate(lsn);
         match self.opened.wal.truncate_before(lsn) {
-            Ok(first) => self.oracle.get().truncated(first),
+            Ok(done) => self.oracle.get().truncated(done.start),
             Err(error) => self.end_if_fatal(error),
         }
     }

@@ -244,7 +244,7 @@ impl<St: Store> Log<St> {
     /// Truncates the log before `lsn`, and notes it.
     pub(super) fn truncate(&self, lsn: Lsn) -> Result<Lsn, Error> {
         self.journal.truncated(lsn);
-        self.wal.truncate_before(lsn)
+        self.wal.truncate_before(lsn).map(|done| done.start)
     }
 
     /// A waker that wakes `waker`, and of which nothing may be left at the end.

@@ -9,7 +9,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use wal_core::sink::SinkOp;
 use wal_core::testing::Store;
-use wal_core::{Error, Lsn};
+use wal_core::{Error, Hold, Lsn};
 
 use super::appending::write;
 use super::explore::{Scenario, Tally};
@@ -59,6 +59,28 @@ fn follow<St: Store>(
     }
 }
 
+/// Follows the log from its first position on, holding what it has not read: nobody overtakes it.
+fn follow_held<St: Store>(
+    log: &Log<St>,
+    mut hold: Hold,
+    over: &AtomicBool,
+) -> Result<BTreeMap<Lsn, Vec<u8>>, Error> {
+    let mut run = BTreeMap::new();
+    let mut cursor = log.wal.cursor_from(hold.lsn())?;
+    loop {
+        let last = over.load(Ordering::SeqCst);
+        match cursor.next()? {
+            Some(entry) => {
+                run.insert(entry.lsn, entry.payload.to_vec());
+                let end = entry.end;
+                hold.advance(end);
+            }
+            None if last => return Ok(run),
+            None => thread::yield_now(),
+        }
+    }
+}
+
 /// Truncates up to some record, or to where the log has got, and tries again if a file resists.
 fn truncate<St: Store>(log: &Log<St>, over: &AtomicBool) -> Result<(), Error> {
     let mut last = Lsn::ZERO;
@@ -85,9 +107,9 @@ fn truncate<St: Store>(log: &Log<St>, over: &AtomicBool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two who truncate, two who append and wait, and one who reads, over files that may be used again:
+/// Two who truncate, two who append and wait, and two who read, over files that may be used again:
 /// the oldest file goes first, each by itself; who reads gets the log's bytes or is told that they
-/// are gone; and a crash at any moment loses nothing but what may be gone.
+/// are gone, and not even that while it holds them; and a crash at any moment loses nothing but what may be gone.
 pub fn truncating<St: Store>() {
     let body = |tally: &Tally| {
         let log = Log::<St>::open(tally, 2, tiny(2));
@@ -106,6 +128,11 @@ pub fn truncating<St: Store>() {
             let over = Arc::clone(&over);
             log.spawn(move |log| follow(&log, &over))
         };
+        let holding = {
+            let over = Arc::clone(&over);
+            let held = log.wal.hold("reader", Lsn::ZERO);
+            held.ok().map(|hold| log.spawn(move |log| follow_held(&log, hold, &over)))
+        };
         let writing = (0..2u8)
             .map(|writer| log.spawn(move |log| write(&log, writer, 6, &[2600, 3900, 1200, 9000])));
         join_ok(writing.collect());
@@ -121,9 +148,16 @@ pub fn truncating<St: Store>() {
                 }
             }
         }
+        // Not there if truncation had gone ahead before it came.
+        for run in super::log::join(holding.into_iter().collect()) {
+            let found = run.unwrap_or_else(|error| panic!("reading what is held failed: {error}"));
+            log.journal.check_prefix(&found, "read while held");
+            tally.add("readers that held", 1);
+        }
         log.finish();
     };
     let happens = &[
+        "readers that held",
         "rotations",
         "retired files",
         "files retired beside a call",
