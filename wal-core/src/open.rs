@@ -69,14 +69,15 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
 
         let sequence = start_sequence(&scan);
         // From here on, neither positions nor file numbers can run out.
-        if scan.end.get().max(sequence) >= 1 << 63 {
-            return Err(Error::Exhausted { end: scan.end, file: sequence });
+        if scan.next.get().max(sequence) >= 1 << 63 {
+            return Err(Error::Exhausted { end: scan.next, file: sequence });
         }
         let (salt_seed, log_id) = random(options.seed)?;
+        let base = scan.next.align_up(layout.align);
         let first = Place {
-            base: scan.end.align_up(layout.align),
+            base,
             file: sequence,
-            file_base: scan.end.align_up(layout.align),
+            file_base: base,
             file_capacity: layout.file,
         };
         let ring = Ring::new(buffers, layout, first, salt_seed, probe);

@@ -65,6 +65,8 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     poison: OnceLock<Arc<SinkError>>,
     /// Oldest first, never empty; the newest is written to.
     pub(crate) files: RwLock<Vec<ReadFile>>,
+    /// How often the log was cut back.
+    pub(crate) cuts: AtomicU64,
     /// Every file with a lower number is gone for good. Held by whoever truncates, and by nobody
     /// else.
     pub(crate) gone_below: Mutex<u64>,
@@ -103,6 +105,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             gone_below: Mutex::new(parts.files.first().map_or(0, |file| file.header.sequence)),
             files: RwLock::new(parts.files),
             holds: Arc::default(),
+            cuts: AtomicU64::new(0),
             holes: parts.holes,
             executor: parts.executor,
             depth: parts.depth,

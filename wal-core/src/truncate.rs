@@ -1,13 +1,19 @@
-//! Truncation: the oldest files go when nobody needs what they hold.
+//! Truncation: the oldest files go when nobody needs what they hold, and the newest records when
+//! they should not have been written.
 //!
 //! Readers are told first, by the table of files; then the sink removes the files, oldest first. So
 //! whoever reads looks into the table once more when it has read (`read/mod.rs`): if the file is
 //! still there, its removal had not begun, and the bytes are its own.
 
 use crate::error::Error;
+use crate::flush::{DirectFrame, Need};
+use crate::format::file_header::BLOCK_LEN;
+use crate::format::frame;
+use crate::format::record::stored_len;
 use crate::hold::Pin;
 use crate::lsn::Lsn;
 use crate::probe::Probe;
+use crate::read::end_before;
 use crate::shared::{ReadFile, Shared};
 use crate::sink::SegmentSink;
 use crate::sync::{Arc, PoisonError, lock};
@@ -65,6 +71,78 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             *gone_below = first;
         }
         Ok(outcome)
+    }
+}
+
+/// Cutting back.
+impl<S: SegmentSink, P: Probe> Wal<S, P> {
+    /// Cuts off everything at and behind `lsn`, and returns the position that the log goes on at:
+    /// no record appended from now on has an LSN before that. This is how a replica drops what its
+    /// leader has never agreed to.
+    ///
+    /// `lsn` is where the log is to end: a record's LSN, to drop that record and all behind it, or a
+    /// record's end, to keep it. A batch goes as a whole or not at all. Nothing is done if there is
+    /// nothing at or behind it; otherwise everything before `lsn` is durable on return, and what was
+    /// cut off is gone for good: neither a crash, at whatever moment, nor leftovers of the files
+    /// bring any of it back. A crash before it returns leaves the log as it was or cut, nothing in
+    /// between. No LSN that was cut off is ever given out again; the gap is as long as the largest
+    /// file that the log can have, so it is for rare occasions.
+    ///
+    /// The cut is one point in the order of appends: whatever other threads append at the same time
+    /// comes before it, and is cut off, or after it. Nobody is stopped meanwhile. Who waits for a
+    /// record that is cut off is told that it was durable, which it was, just before.
+    ///
+    /// Readers that have read past `lsn` get [`Error::Truncated`] with the position that the log goes
+    /// on at; all others read on. [Holds](Self::hold) are of no effect: they are
+    /// about the other end.
+    ///
+    /// Blocks for I/O: reads headers of the file that `lsn` lies in, makes a new file, writes and
+    /// syncs its header, removes the files that are not needed any more. What it costs does not
+    /// depend on the length of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] if `lsn` lies before the start of the log, [`Error::NotARecord`] if it lies within a record or batch, [`Error::NoSpace`] if there is no
+    /// room for the new file, [`Error::Closed`]: nothing is cut. [`Error::Poisoned`] if a write or
+    /// sync fails: the log is cut or not when it is opened again. [`Error::Sink`] with
+    /// [`SinkOp::Remove`](crate::sink::SinkOp::Remove) if a file could not be removed: the log is
+    /// cut all the same, and opening it again puts that file aside.
+    pub fn truncate_after(&self, lsn: Lsn) -> Result<Lsn, Error> {
+        let shared = &self.shared;
+        // Neither end moves meanwhile.
+        let _alone = lock(&shared.gone_below);
+        shared.check_open()?;
+        let next = shared.ring.next_lsn();
+        if lsn >= next {
+            return Ok(next);
+        }
+        shared.wait(Need::Durable(lsn), None)?;
+        let last = end_before(self.follow(), lsn)?;
+        let behind = self.iter_from(lsn)?.next().transpose()?;
+        if behind.is_none() && shared.durable() >= shared.ring.next_lsn() {
+            return Ok(shared.durable());
+        }
+        // So long that no file has room for it, and the next segment opens another.
+        let layout = shared.ring.layout();
+        let largest = BLOCK_LEN + frame::HEADER_LEN + stored_len(shared.max_record_len);
+        let len = layout.file.max(largest as u64).next_multiple_of(BLOCK_LEN as u64);
+        let claim = self.claim_direct(len, false)?;
+        shared.wait_direct(&DirectFrame::cut(claim, len, last))?;
+        self.remove_cut_files(last.map_or(0, |last| last.sequence), claim.place.file + 1)?;
+        Ok(claim.place.base.advance(len).align_up(layout.align))
+    }
+
+    /// Removes the files between the one that the log was cut back to and the one that it goes on
+    /// in. Not kept for reuse: what they hold lies behind the end that the newest file names, and
+    /// until something is appended to that, nothing else does.
+    fn remove_cut_files(&self, last: u64, next: u64) -> Result<(), Error> {
+        let sink = &self.shared.sink;
+        let listing = sink.list().map_err(Arc::new).map_err(Error::Sink)?;
+        let between = |sequence: u64| last < sequence && sequence < next;
+        for file in listing.files.iter().filter(|file| between(file.sequence)) {
+            sink.remove_unused(file.sequence).map_err(Arc::new).map_err(Error::Sink)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,16 +1,28 @@
-//! Frames written directly from the caller's bytes: records larger than a segment, and marks.
+//! Frames written directly from the caller's bytes: records larger than a segment, and marks. And
+//! what takes such a frame's turn: the cut of a log's tail.
 
 use std::io::IoSlice;
 
 use super::waiters::Need;
+use crate::format::file_header::Predecessor;
 use crate::format::{checksum, frame, record};
 use crate::lsn::{Appended, Lsn};
 use crate::segment::Direct;
 
+/// What is done when a directly claimed range has its turn.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    /// A frame of this kind is written there.
+    Frame(frame::Kind),
+    /// The range is given up, and with it all that came before it and behind the end that this
+    /// names: the log goes on behind both, in a new file.
+    Cut(Option<Predecessor>),
+}
+
 /// One frame whose records are still the caller's.
 pub(crate) struct DirectFrame<'a> {
     pub(super) claim: Direct,
-    pub(super) kind: frame::Kind,
+    pub(super) work: Work,
     /// Every record's header, in order.
     headers: Vec<[u8; record::HEADER_LEN]>,
     records: &'a [&'a [IoSlice<'a>]],
@@ -51,12 +63,18 @@ impl<'a> DirectFrame<'a> {
             })
             .collect();
         let len = frame::HEADER_LEN as u64 + stored_len(records);
-        Self { claim, kind: frame::Kind::Data, headers, records, len }
+        Self { claim, work: Work::Frame(frame::Kind::Data), headers, records, len }
     }
 
     /// A frame that holds no records.
     pub(crate) fn mark(claim: Direct, kind: frame::Kind) -> Self {
-        Self { claim, kind, headers: Vec::new(), records: &[], len: frame::HEADER_LEN as u64 }
+        let len = frame::HEADER_LEN as u64;
+        Self { claim, work: Work::Frame(kind), headers: Vec::new(), records: &[], len }
+    }
+
+    /// The turn of a claim of `len` bytes, at which the log is cut back to the end of `last`.
+    pub(crate) fn cut(claim: Direct, len: u64, last: Option<Predecessor>) -> Self {
+        Self { claim, work: Work::Cut(last), headers: Vec::new(), records: &[], len }
     }
 
     /// Where its records lie.

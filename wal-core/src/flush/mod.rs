@@ -17,6 +17,7 @@
 //!   section in which it registers, unless a segment was handed over since it last looked; whoever
 //!   hands a segment over either finds the pipeline there and wakes a successor, or leaves word.
 
+mod cut;
 mod desk;
 mod direct;
 mod drive;

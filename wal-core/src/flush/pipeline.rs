@@ -71,7 +71,7 @@ impl Pipeline {
     /// continues after `link`, a frame that ended at `end`. With `start`, that header is not on
     /// disk yet.
     pub(crate) fn new(file: FileHeader, link: Link, end: Lsn, start: Option<Start>) -> Self {
-        Self {
+        let mut pipeline = Self {
             next: 0,
             awaiting_direct: None,
             abandoned: false,
@@ -84,13 +84,26 @@ impl Pipeline {
             file,
             start,
             prepare: true,
-        }
+        };
+        pipeline.skip(file.base);
+        pipeline
+    }
+
+    /// Goes on in `file`, which was begun behind a log that was cut back to `end`.
+    pub(super) fn cut(&mut self, file: FileHeader, end: Lsn) {
+        self.link = file.prev.map_or(Link::NONE, |last| last.last_frame);
+        (self.file, self.end) = (file, end);
+        self.gaps.clear();
+        self.skip(file.base);
+        self.prepare = true;
     }
 
     /// Notes that what comes next starts at `to`, in another file, and not where it would have.
     pub(super) fn skip(&mut self, to: Lsn) {
         let from = self.end.align_up(u64::from(self.file.align));
-        self.gaps.push_back(Gap { from, to });
+        if from < to {
+            self.gaps.push_back(Gap { from, to });
+        }
     }
 
     /// What a header may claim to be durable when the watermark stands at `durable`: no more than

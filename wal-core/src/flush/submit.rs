@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::direct::DirectFrame;
+use super::direct::{DirectFrame, Work};
 use super::drive::{Failure, Lead};
 use super::pipeline::{Flight, Held};
 use crate::format::{file_header, frame};
@@ -53,7 +53,10 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             if let Some(sealed) = pipeline.awaiting_direct {
                 let sequence = sealed.sequence;
                 match direct {
-                    Some(frame) if frame.claim.sequence == sequence => self.submit_direct(frame)?,
+                    Some(frame) if frame.claim.sequence == sequence => match frame.work {
+                        Work::Frame(kind) => self.submit_direct(frame, kind)?,
+                        Work::Cut(last) => self.cut(&sealed, last)?,
+                    },
                     _ if self.is_abandoned(sequence) => self.submit_void(&sealed)?,
                     _ => return Ok(Halt::Direct(sequence)),
                 }
@@ -98,13 +101,17 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     }
 
     /// Submits the caller's own frame and waits for it, whatever the depth.
-    fn submit_direct(&mut self, frame: &DirectFrame<'_>) -> Result<(), Failure> {
+    fn submit_direct(
+        &mut self,
+        frame: &DirectFrame<'_>,
+        kind: frame::Kind,
+    ) -> Result<(), Failure> {
         let align = self.shared.ring.layout().align;
         let place = frame.claim.place;
         let next = frame.end().align_up(align);
         let file_header = self.open_file(place, frame.claim.salt)?;
         let header =
-            self.frame_header(frame.kind, place.base, frame.len, frame.claim.salt).encode();
+            self.frame_header(kind, place.base, frame.len, frame.claim.salt).encode();
         let mut parts = vec![IoSlice::new(&header)];
         parts.extend(frame.parts());
         parts.push(IoSlice::new(&ZEROS[..(next.get() - frame.end().get()) as usize]));
@@ -177,7 +184,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     }
 
     /// Does what opening had to leave undone.
-    fn finish_start(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish_start(&mut self) -> Result<(), Failure> {
         let shared = self.shared;
         let pipeline = self.pipeline();
         if let Some(start) = &mut pipeline.start {

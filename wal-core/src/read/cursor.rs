@@ -13,7 +13,7 @@ use crate::shared::ReadFile;
 /// Bytes read at once when walking through records.
 const WINDOW: usize = 256 << 10;
 /// Bytes read at once when looking for a frame.
-const GLANCE: usize = 4096;
+pub(super) const GLANCE: usize = 4096;
 
 /// A record lent by a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +40,19 @@ pub struct Record {
 /// A walk over the durable records of a log, in order, without copying them: each is lent until
 /// the next call. Keeps the log open.
 pub struct Cursor {
-    log: Arc<dyn Follow>,
-    file: ReadFile,
+    pub(super) log: Arc<dyn Follow>,
+    pub(super) file: ReadFile,
     /// The next position to look at.
-    at: Lsn,
+    pub(super) at: Lsn,
     /// End of the records of the frame that `at` is in; at or before `at` between frames.
-    frame_end: Lsn,
+    pub(super) frame_end: Lsn,
     /// Records before this are passed over.
     from: Lsn,
-    limit: Lsn,
+    /// The end of the record lent last; where the walk began, before the first.
+    done: Lsn,
+    /// How often the log had been cut back when the walk began or was set right for that.
+    cuts: u64,
+    pub(super) limit: Lsn,
     window: Vec<u8>,
     /// Stream position of the window's first byte.
     window_at: Lsn,
@@ -56,6 +60,9 @@ pub struct Cursor {
 
 impl Cursor {
     pub(super) fn new(log: Arc<dyn Follow>, from: Lsn) -> Result<Self, Error> {
+        // Before the files are looked at.
+        let cuts = log.cuts();
+        log.check_cut(from)?;
         let limit = log.limit();
         let Some(file) = log.file_of(from)? else {
             return Err(Error::NotDurable { lsn: from, durable: limit });
@@ -63,16 +70,23 @@ impl Cursor {
         // Behind the file's end there is nothing to look for in it.
         let over = file.end.is_some_and(|end| from >= end);
         let at = if over { from } else { file.header.base };
-        Ok(Self {
-            log,
+        Ok(Self { from, done: from, cuts, limit, ..Self::at_file(log, file, at) })
+    }
+
+    /// A walk from `at` on, where a frame of `file` starts.
+    pub(super) fn at_file(log: Arc<dyn Follow>, file: ReadFile, at: Lsn) -> Self {
+        Self {
             file,
             at,
             frame_end: at,
-            from,
-            limit,
+            from: at,
+            done: at,
+            cuts: log.cuts(),
+            limit: log.limit(),
             window: Vec::new(),
             window_at: Lsn::ZERO,
-        })
+            log,
+        }
     }
 
     /// The next record, or `None` at the durable watermark; called again later, goes on from
@@ -82,10 +96,35 @@ impl Cursor {
     ///
     /// [`Error::Corrupt`] at damage, [`Error::Sink`] if a read fails; [`Error::Truncated`] if the
     /// next record is gone because a [truncation](crate::Wal::truncate_before) has overtaken the
-    /// cursor. Calling again tries the same place again.
+    /// cursor, or the last one because the log was [cut back](crate::Wal::truncate_after) behind it.
+    /// Calling again tries the same place again.
     #[expect(clippy::should_implement_trait, reason = "an `Iterator` cannot lend")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
-        let (lsn, len) = loop {
+        let Some((lsn, len)) = self.find()? else { return Ok(None) };
+        Ok(Some(self.lend(lsn, len)))
+    }
+
+    /// The next record, which is then in the window: where it is, and its length.
+    fn find(&mut self) -> Result<Option<(Lsn, usize)>, Error> {
+        loop {
+            if self.cuts != self.log.cuts() {
+                *self = Self::new(Arc::clone(&self.log), self.done)?;
+            }
+            match self.walk() {
+                // Of no concern if the files it was found in are not those of the log any more.
+                Err(_) if self.cuts != self.log.cuts() => {}
+                Ok(Some((lsn, len))) => {
+                    self.done = self.at;
+                    return Ok(Some((lsn, len)));
+                }
+                over => return over,
+            }
+        }
+    }
+
+    /// Walks on to the next record.
+    fn walk(&mut self) -> Result<Option<(Lsn, usize)>, Error> {
+        loop {
             if let Some(end) = self.log.hole_end(self.at) {
                 self.at = end;
                 self.frame_end = end;
@@ -94,14 +133,18 @@ impl Cursor {
                 let (lsn, len, kind) = self.record()?;
                 self.at = lsn.advance(record::stored_len(len) as u64);
                 if kind != record::Kind::Void && lsn >= self.from {
-                    break (lsn, len);
+                    return Ok(Some((lsn, len)));
                 }
             } else if !self.enter_frame()? {
                 return Ok(None);
             }
-        };
+        }
+    }
+
+    /// The record that was found last.
+    fn lend(&self, lsn: Lsn, len: usize) -> Entry<'_> {
         let from = (lsn.get() - self.window_at.get()) as usize + record::HEADER_LEN;
-        Ok(Some(Entry { lsn, end: self.at, payload: &self.window[from..from + len] }))
+        Entry { lsn, end: self.at, payload: &self.window[from..from + len] }
     }
 
     /// Moves to the first record of the next frame that has one of interest; `false` at the end.
@@ -152,7 +195,7 @@ impl Cursor {
     }
 
     /// Verifies the record at `at`, which is then in the window.
-    fn record(&mut self) -> Result<(Lsn, usize, record::Kind), Error> {
+    pub(super) fn record(&mut self) -> Result<(Lsn, usize, record::Kind), Error> {
         let at = self.at;
         let (salt, max) = (self.file.header.salt, self.file.header.max_record_len as usize);
         let room = (self.frame_end.get() - at.get()) as usize;
@@ -170,7 +213,7 @@ impl Cursor {
 
     /// The `len` bytes at `at`, as far as the file has them; reads `ahead` bytes if they are not in
     /// the window, and never beyond the file's own length.
-    fn bytes(&mut self, len: usize, ahead: usize) -> Result<&[u8], Error> {
+    pub(super) fn bytes(&mut self, len: usize, ahead: usize) -> Result<&[u8], Error> {
         let held = self.at.distance_from(self.window_at).map_or(usize::MAX, |d| d as usize);
         if held.checked_add(len).is_none_or(|end| end > self.window.len()) {
             let header = &self.file.header;
@@ -189,7 +232,7 @@ impl Cursor {
         Ok(&self.window[from..to])
     }
 
-    fn corrupt(&self, reason: Reason) -> Error {
+    pub(super) fn corrupt(&self, reason: Reason) -> Error {
         let (sequence, lsn) = (self.file.header.sequence, self.at);
         let listed = self.log.source().list().ok();
         let path = listed

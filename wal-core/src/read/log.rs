@@ -108,4 +108,8 @@ impl Follow for Scanned {
     fn holes(&self) -> &[Range<Lsn>] {
         &self.holes
     }
+
+    fn cuts(&self) -> u64 {
+        0
+    }
 }

@@ -6,9 +6,11 @@
 //! A file may be retired while it is read, and used again under another number. So what was read
 //! counts only if the file is still in the log's table of files afterwards: it is taken out before.
 
+mod boundary;
 mod cursor;
 mod log;
 
+pub(crate) use boundary::end_before;
 pub use cursor::{Cursor, Entry, Record, Records};
 pub use log::Log;
 
@@ -21,6 +23,7 @@ use crate::lsn::Lsn;
 use crate::probe::Probe;
 use crate::shared::{ReadFile, Shared};
 use crate::sink::{LogSource, SegmentSink};
+use crate::sync::Ordering;
 use crate::wal::Wal;
 
 /// What a cursor reads from: an open log, or the result of a scan.
@@ -33,6 +36,8 @@ pub(crate) trait Follow: Send + Sync {
     fn with_files(&self, f: &mut dyn FnMut(&[ReadFile]));
     /// The holes that a salvage has left, in order.
     fn holes(&self) -> &[Range<Lsn>];
+    /// How often the log was cut back: who sees a new number looks at the files anew.
+    fn cuts(&self) -> u64;
 }
 
 impl dyn Follow + '_ {
@@ -78,11 +83,30 @@ impl dyn Follow + '_ {
         let header = &file.header;
         let read = self.source().read_at(header.sequence, header.offset_of(lsn), buf);
         // Afterwards: what came before may be an error, or bytes of another file, because of it.
-        self.files(|files| match files.first() {
-            Some(first) if header.sequence < first.header.sequence => Err(truncated(lsn, first)),
-            _ => Ok(()),
+        self.files(|files| {
+            let at = files.partition_point(|file| file.header.sequence < header.sequence);
+            match files.get(at) {
+                // A file that has no end yet, or one that lies before it.
+                Some(now) if now.header.sequence == header.sequence => {
+                    let next = files.get(at + 1).filter(|_| now.end.is_some_and(|end| lsn >= end));
+                    next.map_or(Ok(()), |next| Err(truncated(lsn, next)))
+                }
+                Some(next) => Err(truncated(lsn, next)),
+                None => Ok(()),
+            }
         })?;
         Ok(read?)
+    }
+
+    /// Refuses a reader that has come to `lsn` if that was cut off: the log goes on further on, and
+    /// what the reader has seen last may be gone.
+    fn check_cut(&self, lsn: Lsn) -> Result<(), Error> {
+        self.files(|files| match files.iter().find(|file| lsn < file.header.base) {
+            Some(next) if cut_off(next).is_some_and(|cut| cut.start < lsn) => {
+                Err(truncated(lsn, next))
+            }
+            _ => Ok(()),
+        })
     }
 
     /// Where the log starts.
@@ -112,12 +136,25 @@ impl<S: SegmentSink, P: Probe> Follow for Shared<S, P> {
     fn holes(&self) -> &[Range<Lsn>] {
         &self.holes
     }
+
+    fn cuts(&self) -> u64 {
+        // Acquire: pairs with the Release in `Shared::cut_table`.
+        self.cuts.load(Ordering::Acquire)
+    }
 }
 
 /// From where on a log that starts with `first` has everything: between the end of the file before
 /// and its own base nothing was ever written.
 pub(crate) fn reach(first: &ReadFile) -> Lsn {
     first.header.prev.map_or(first.header.base, |prev| prev.end)
+}
+
+/// What was cut off before `file` began. The next life of a log goes on where it ended; only behind
+/// a cut does it leave out more than the alignment takes.
+fn cut_off(file: &ReadFile) -> Option<Range<Lsn>> {
+    let header = &file.header;
+    let end = header.prev.filter(|_| header.recovered)?.end;
+    (end.align_up(u64::from(header.align)) < header.base).then_some(end..header.base)
 }
 
 /// A position of a log that starts with `first`.
@@ -134,6 +171,7 @@ fn read_at(log: &Arc<dyn Follow>, lsn: Lsn) -> Result<Vec<u8>, Error> {
     if lsn >= durable {
         return Err(Error::NotDurable { lsn, durable });
     }
+    log.check_cut(lsn.advance(1))?;
     if let Some(payload) = try_read_at(&**log, lsn)? {
         return Ok(payload);
     }
@@ -179,9 +217,9 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] before the start of the log, also if a truncation moves the start while
-    /// this reads; [`Error::NotDurable`] at or past the
-    /// durable watermark; [`Error::NotARecord`] if no record (or a void one) starts there;
+    /// [`Error::Truncated`] before the start of the log or where its tail was
+    /// [cut off](Self::truncate_after), also if that happens while this reads;
+    /// [`Error::NotDurable`] at or past the durable watermark; [`Error::NotARecord`] if no record (or a void one) starts there;
     /// [`Error::Corrupt`] if the record is damaged; [`Error::Sink`] if reading fails.
     pub fn read_at(&self, lsn: Lsn) -> Result<Vec<u8>, Error> {
         read_at(&self.follow(), lsn)
@@ -215,7 +253,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         self.follow().start()
     }
 
-    fn follow(&self) -> Arc<dyn Follow> {
+    pub(crate) fn follow(&self) -> Arc<dyn Follow> {
         Arc::<Shared<S, P>>::clone(&self.shared)
     }
 }

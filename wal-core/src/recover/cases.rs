@@ -83,7 +83,7 @@ cases! {
         => "not part of the log: removed if unused, else set aside";
     Salvaged 'W' "any corruption but @O, where salvage was asked for"
         => "a hole is reported; the log goes on at the next valid frame";
-    VacantFile 'X' "a file that opening began, without a frame, that no later file names"
+    VacantFile 'X' "a file that opening or a cut began, without a frame, that no later file names"
         => "not part of the log: removed once the next file has been begun";
 }
 

@@ -56,6 +56,9 @@ pub struct Scan {
     pub files: Vec<LogFile>,
     /// The authoritative end: the position after the last record that was recovered.
     pub end: Lsn,
+    /// No position before this one is given out again: `end`, or further on if the last file begins
+    /// further on, behind what was cut off.
+    pub next: Lsn,
     /// The sequence number for the next file: greater than that of any file present.
     pub next_sequence: u64,
     /// What the next file's header says of its predecessor; `None` if there is none.
@@ -165,6 +168,7 @@ pub fn scan_with_progress(
             set_aside: Vec::new(),
             foreign: inventory.foreign,
         },
+        next: Lsn::ZERO,
         table: Vec::new(),
         last: None,
         aside: Vec::new(),
@@ -172,7 +176,9 @@ pub fn scan_with_progress(
         vacant: Vec::new(),
     };
     walk.run()?;
-    let walk::Walk { delivery, tail, mut report, table, last, aside, unused, vacant, .. } = walk;
+    let walk::Walk {
+        delivery, tail, mut report, next, table, last, aside, unused, vacant, ..
+    } = walk;
     report.end = tail.end;
     if table.is_empty() {
         report.start = tail.end;
@@ -185,6 +191,7 @@ pub fn scan_with_progress(
         log_id: inventory.log_id,
         files: table,
         end: tail.end,
+        next: next.max(tail.end),
         next_sequence: inventory.next_sequence,
         last,
         aside,

@@ -70,6 +70,8 @@ pub(super) struct Walk<'a> {
     pub(super) files: Vec<Candidate>,
     pub(super) tail: Tail,
     pub(super) report: RecoveryReport,
+    /// Where the last file begins.
+    pub(super) next: Lsn,
     pub(super) table: Vec<LogFile>,
     pub(super) last: Option<Predecessor>,
     pub(super) aside: Vec<Aside>,
@@ -95,29 +97,32 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Takes out the files with an intact header that a recovery has skipped: they were cut off, and
-    /// the crash came before they were moved away. Nothing they hold counts. A vacant file stays, to
-    /// be found as one.
+    /// Takes out the files with an intact header that a later one has skipped: they were cut off, and
+    /// the crash came before they were taken away. Nothing they hold counts. A vacant file stays, to
+    /// be found as one, if it says of the log before it what the later one says.
     fn put_strays_away(&mut self) -> Result<(), Error> {
-        let skips: Vec<(u64, u64)> = self
+        let skips: Vec<(u64, FileHeader)> = self
             .files
             .iter()
-            .filter_map(|file| file.header.as_ref().ok().filter(|header| header.recovered))
+            .filter_map(|file| file.header.ok().filter(|header| header.recovered))
             // Without a predecessor: nothing of the log had survived.
-            .map(|header| (header.prev.map_or(0, |prev| prev.sequence), header.sequence))
+            .map(|header| (header.prev.map_or(0, |prev| prev.sequence), header))
             .collect();
         let mut index = 0;
         while index < self.files.len() {
             let file = &self.files[index];
             let (sequence, len) = (file.sequence(), file.entry.len);
-            let skipped = skips.iter().any(|&(from, to)| from < sequence && sequence < to);
-            if !skipped || file.header.is_err() {
+            let mut skips = skips.iter().filter(|(from, to)| {
+                *from < sequence && sequence < to.sequence
+            });
+            let (Some((_, first)), Ok(header)) = (skips.next(), &file.header) else {
                 index += 1;
                 continue;
-            }
+            };
+            let agree = skips.all(|(_, to)| to.prev == first.prev) && header.prev == first.prev;
             self.window.open(sequence, len);
             let blank = BLOCK_LEN as u64;
-            if evidence::nonzero_end(&mut self.window, blank, len)? <= blank {
+            if agree && evidence::nonzero_end(&mut self.window, blank, len)? <= blank {
                 index += 1;
                 continue;
             }
@@ -182,6 +187,7 @@ impl Walk<'_> {
                 return Ok(flow);
             }
         }
+        self.next = self.next.max(header.base);
         if self.tail.file.is_none() && self.tail.chained {
             let (end, link) =
                 header.prev.map_or((header.base, Link::NONE), |prev| (prev.end, prev.last_frame));

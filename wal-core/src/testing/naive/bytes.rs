@@ -40,7 +40,7 @@ pub(super) struct Header {
     pub(super) durable: Pos,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Prev {
     pub(super) sequence: u64,
     pub(super) salt: u64,

@@ -61,20 +61,23 @@ pub(super) fn walk(mut files: Vec<File<'_>>, log: &mut Log) {
     });
 }
 
-/// Step 2: takes out what a later recovery has cut off.
+/// Step 2: takes out what a later file has cut off.
 fn put_away(files: &mut Vec<File<'_>>) {
-    let mut skips = Vec::new();
+    let mut cuts = Vec::new();
     for file in &*files {
         if let Block::Valid(header) = &file.block
             && header.recovered
         {
-            skips.push((header.prev.as_ref().map_or(0, |prev| prev.sequence), file.sequence));
+            let from = header.prev.as_ref().map_or(0, |prev| prev.sequence);
+            cuts.push((from, file.sequence, header.prev.clone()));
         }
     }
     files.retain(|file| {
-        let between = skips.iter().any(|&(from, to)| from < file.sequence && file.sequence < to);
+        let Block::Valid(header) = &file.block else { return true };
         let bare = file.bytes.iter().skip(4096).all(|&byte| byte == 0);
-        !between || bare || !matches!(file.block, Block::Valid(_))
+        let mut between =
+            cuts.iter().filter(|&&(from, to, _)| from < file.sequence && file.sequence < to);
+        between.all(|(_, _, prev)| bare && *prev == header.prev)
     });
 }
 
