@@ -74,12 +74,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         }
         let (salt_seed, log_id) = random(options.seed)?;
         let base = scan.next.align_up(layout.align);
-        let first = Place {
-            base,
-            file: sequence,
-            file_base: base,
-            file_capacity: layout.file,
-        };
+        let first = Place { base, file: sequence, file_base: base, file_capacity: layout.file };
         let ring = Ring::new(buffers, layout, first, salt_seed, probe);
         let header = FileHeader {
             log_id: scan.log_id.unwrap_or(log_id),

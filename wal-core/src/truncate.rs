@@ -116,9 +116,10 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         if lsn >= next {
             return Ok(next);
         }
-        shared.wait(Need::Durable(lsn), None)?;
+        shared.wait(Need::Durable(next), None)?;
         let last = end_before(self.follow(), lsn)?;
-        let behind = self.iter_from(lsn)?.next().transpose()?;
+        let end = last.map_or_else(|| self.start_lsn(), |last| last.end);
+        let behind = self.iter_from(end)?.next().transpose()?;
         if behind.is_none() && shared.durable() >= shared.ring.next_lsn() {
             return Ok(shared.durable());
         }

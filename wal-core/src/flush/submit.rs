@@ -101,17 +101,12 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     }
 
     /// Submits the caller's own frame and waits for it, whatever the depth.
-    fn submit_direct(
-        &mut self,
-        frame: &DirectFrame<'_>,
-        kind: frame::Kind,
-    ) -> Result<(), Failure> {
+    fn submit_direct(&mut self, frame: &DirectFrame<'_>, kind: frame::Kind) -> Result<(), Failure> {
         let align = self.shared.ring.layout().align;
         let place = frame.claim.place;
         let next = frame.end().align_up(align);
         let file_header = self.open_file(place, frame.claim.salt)?;
-        let header =
-            self.frame_header(kind, place.base, frame.len, frame.claim.salt).encode();
+        let header = self.frame_header(kind, place.base, frame.len, frame.claim.salt).encode();
         let mut parts = vec![IoSlice::new(&header)];
         parts.extend(frame.parts());
         parts.push(IoSlice::new(&ZEROS[..(next.get() - frame.end().get()) as usize]));

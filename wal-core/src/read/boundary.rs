@@ -35,10 +35,10 @@ pub(crate) fn end_before(log: Arc<dyn Follow>, lsn: Lsn) -> Result<Option<Predec
             last_frame: found.link(),
         };
         let end = cursor.file.end.map_or(found.end(), |end| end.min(found.end()));
+        let first = found.lsn.advance(frame::HEADER_LEN as u64);
         if end <= lsn {
             last = Some(named(end));
-        } else if found.kind == frame::Kind::Data {
-            let first = found.lsn.advance(frame::HEADER_LEN as u64);
+        } else if found.kind == frame::Kind::Data && first < lsn {
             let kept = cursor.records_before(first, end, lsn)?;
             if kept > first {
                 last = Some(named(kept));

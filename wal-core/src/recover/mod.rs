@@ -176,9 +176,8 @@ pub fn scan_with_progress(
         vacant: Vec::new(),
     };
     walk.run()?;
-    let walk::Walk {
-        delivery, tail, mut report, next, table, last, aside, unused, vacant, ..
-    } = walk;
+    let walk::Walk { delivery, tail, mut report, next, table, last, aside, unused, vacant, .. } =
+        walk;
     report.end = tail.end;
     if table.is_empty() {
         report.start = tail.end;

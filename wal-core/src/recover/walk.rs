@@ -112,9 +112,8 @@ impl Walk<'_> {
         while index < self.files.len() {
             let file = &self.files[index];
             let (sequence, len) = (file.sequence(), file.entry.len);
-            let mut skips = skips.iter().filter(|(from, to)| {
-                *from < sequence && sequence < to.sequence
-            });
+            let mut skips =
+                skips.iter().filter(|(from, to)| *from < sequence && sequence < to.sequence);
             let (Some((_, first)), Ok(header)) = (skips.next(), &file.header) else {
                 index += 1;
                 continue;

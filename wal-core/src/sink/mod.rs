@@ -7,9 +7,9 @@
 //!
 //! # Contract
 //!
-//! 1. **Serial driving.** Apart from [`SegmentSink::prepare`], [`SegmentSink::retire`] and
-//!    [`LogSource`], the core calls a sink from one thread at a time (whoever leads the flush),
-//!    never the same one for long.
+//! 1. **Serial driving.** Apart from [`SegmentSink::prepare`], [`SegmentSink::retire`],
+//!    [`SegmentSink::remove_unused`] and [`LogSource`], the core calls a sink from one thread at a
+//!    time (whoever leads the flush), never the same one for long.
 //! 2. **Submit and complete.** [`SegmentSink::submit`] either finishes the write before it returns
 //!    ([`Submitted::Done`]) or keeps it in flight ([`Submitted::Pending`]) until
 //!    [`SegmentSink::reap`] reports its ticket, in any order, exactly once.
@@ -259,12 +259,17 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     /// If the move cannot be made; the log then does not open.
     fn set_aside_file(&self, sequence: u64) -> Result<PathBuf, SinkError>;
 
-    /// Removes file `sequence`, which holds no record (a file prepared ahead of need and never
-    /// used), durably.
+    /// Removes file `sequence`, which holds nothing of the log (prepared ahead of need and never
+    /// used, or cut off by [`Wal::truncate_after`](crate::Wal::truncate_after)), durably. Not to be
+    /// used again. Blocks.
+    ///
+    /// While the log is open, called from any thread, never beside [`retire`](Self::retire) or
+    /// itself, while the other calls go on; nothing is in flight to this file.
     ///
     /// # Errors
     ///
-    /// If the removal fails; the log then does not open.
+    /// If the removal fails. The log then does not open; a log that is open goes on, and the next
+    /// opening moves the file aside.
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError>;
 
     /// Removes file `sequence`, whose records nobody needs any more. On return it is gone from the
