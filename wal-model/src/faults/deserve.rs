@@ -98,6 +98,12 @@ impl<'a> File<'a> {
         })
     }
 
+    /// Whether the file was begun behind a cut: opening leaves out no more than the alignment takes.
+    const fn follows_cut(&self) -> bool {
+        let next = if self.prev_number == 0 { 0 } else { self.prev_end };
+        self.recovered && self.base > next.next_multiple_of(self.align)
+    }
+
     fn offset(&self, lsn: u64) -> usize {
         BLOCK + (lsn - self.base) as usize
     }
@@ -146,19 +152,27 @@ struct Frame {
 /// A file of the log, and its frames in order.
 type Chained<'a> = (File<'a>, Vec<Frame>);
 
-/// The files that hold the log, the newest naming the one before, and so on.
-fn chain<'a>(files: &Files<'a>) -> Vec<Chained<'a>> {
+/// The files that hold the log, the newest naming the one before, and so on. A cut of which `has` has
+/// not the header was none: then the log before it goes on as far as it is there.
+fn chain<'a>(files: &Files<'a>, has: impl Fn(&File<'_>) -> bool) -> Vec<Chained<'a>> {
     let mut headed: Vec<File<'a>> = files.iter().copied().filter_map(File::read).collect();
     let mut found: Vec<File<'a>> = Vec::new();
+    let names = |next: &File<'_>| !next.follows_cut() || has(next);
     while let Some(file) = headed.pop() {
         match found.last() {
-            Some(next) if (next.prev_number, next.prev_salt) != (file.number, file.salt) => {}
+            Some(next)
+                if names(next)
+                    && (next.prev_number, next.prev_salt) != (file.number, file.salt) => {}
             _ => found.push(file),
         }
     }
     found.reverse();
-    let ends: Vec<Option<u64>> =
-        found.iter().skip(1).map(|next| Some(next.prev_end)).chain([None]).collect();
+    let ends: Vec<Option<u64>> = found
+        .iter()
+        .skip(1)
+        .map(|next| names(next).then_some(next.prev_end))
+        .chain([None])
+        .collect();
     let with_frames = found.into_iter().zip(ends).map(|(file, end)| {
         let until = end.unwrap_or(u64::MAX);
         let mut frames = Vec::new();
@@ -339,8 +353,13 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
     let mut closed = false;
     for (index, (file, frames)) in chain.iter().enumerate() {
         if !left.has_header(file) {
-            // Without a file before it, nothing tells where it began.
-            let (lsn, end) = if index == 0 { (0, 0) } else { (file.base, end) };
+            // Without a file before it, nothing tells where it began; behind a cut that was none, it
+            // would have begun where the log goes on.
+            let (lsn, end) = match index.checked_sub(1).map(|before| chain[before].0.align) {
+                None => (0, 0),
+                Some(align) if file.follows_cut() => (u64::next_multiple_of(end, align), end),
+                Some(_) => (file.base, end),
+            };
             return Err(Bad { file: index, frames: 0, lsn, end, from: 0 });
         }
         closed = false;
@@ -371,8 +390,8 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
 /// durable, in files that were zeros before.
 #[must_use]
 pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved {
-    let chain = chain(&files(truth));
     let left = Comparison { left: files(left), before: before.map(files) };
+    let chain = chain(&files(truth), |file| left.has_header(file));
     if chain.is_empty() {
         return Deserved::New;
     }

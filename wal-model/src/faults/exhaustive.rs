@@ -26,7 +26,9 @@ pub struct Workload {
     pub life: &'static [Op],
 }
 
-use Op::{Abandon, Append, Batch, Close, Commit, Flush, Hold, Mark, Poll, Sync, Truncate, Wait};
+use Op::{
+    Abandon, Append, Batch, Close, Commit, Cut, Flush, Hold, Mark, Poll, Sync, Truncate, Wait,
+};
 
 /// The standard workloads.
 pub const WORKLOADS: &[Workload] = &[
@@ -93,6 +95,78 @@ pub const WORKLOADS: &[Workload] = &[
             Append(4000),
             Sync,
             Truncate(1),
+            Append(10),
+            Sync,
+        ],
+    },
+    // Within a frame, with what is not even written behind it; twice in a row; and of everything.
+    Workload {
+        name: "cut",
+        before: &[],
+        life: &[
+            Append(20),
+            Append(30),
+            Sync,
+            Append(3000),
+            Cut(1),
+            Cut(0),
+            Append(40),
+            Flush,
+            Append(50),
+            Sync,
+            Cut(2),
+            Append(60),
+            Sync,
+        ],
+    },
+    // Over several files, one of which opening began; then again, and on to the next file.
+    Workload {
+        name: "cut-files",
+        before: &[&[Append(100), Append(4000), Sync]],
+        life: &[
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Sync,
+            Cut(4),
+            Append(4000),
+            Batch(2, 100),
+            Sync,
+            Cut(0),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Sync,
+        ],
+    },
+    // Behind a file that opening began and left vacant, and which then names another end.
+    Workload {
+        name: "cut-vacant",
+        before: &[&[Append(100), Append(200), Sync]],
+        life: &[Cut(0), Append(20_000), Cut(0), Append(5), Close],
+    },
+    // A new start of the front, and of the tail, with files that are used again.
+    Workload {
+        name: "cut-recycled",
+        before: &[],
+        life: &[
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Sync,
+            Truncate(0),
+            Append(4000),
+            Append(4000),
+            Append(4000),
+            Sync,
+            Cut(2),
+            Append(30),
+            Sync,
+            Truncate(0),
             Append(10),
             Sync,
         ],
@@ -286,6 +360,7 @@ fn state<M: Medium>(
         return Err("a power loss has left a log that is refused".to_owned());
     };
     let (verdict, end) = (survivor.opened.report.verdict, survivor.opened.report.end);
+    let end = end.max(oracle.floor());
     let records = survivor.records;
     drop(survivor.opened);
     verify::settles::<M>(&disk.image(), options, &records, end)?;

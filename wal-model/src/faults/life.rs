@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use wal_core::sink::SinkOp;
 use wal_core::testing::sim::SimDisk;
 use wal_core::{Durability, Error, Lsn, Options, RecoveryReport, Reservation, Wal};
 
@@ -39,6 +40,8 @@ pub enum Op {
     Mark,
     /// Free what lies before the record that is so many before the newest.
     Truncate(usize),
+    /// Cut the log back: the record that is so many before the newest goes, with all behind it.
+    Cut(usize),
     /// Close.
     Close,
 }
@@ -161,6 +164,7 @@ impl<'a, M: Medium> Life<'a, M> {
             Op::Sync => self.settle(Durability::PowerLoss, Wal::sync),
             Op::Mark => self.settle(Durability::PowerLoss, Wal::mark_durable),
             Op::Truncate(back) => self.truncate(back),
+            Op::Cut(back) => self.cut(back),
             Op::Close => {
                 self.commit_all();
                 self.settle(Durability::PowerLoss, |wal| wal.clone().close().map(drop));
@@ -250,6 +254,30 @@ impl<'a, M: Medium> Life<'a, M> {
         match self.opened.wal.truncate_before(lsn) {
             Ok(done) => self.oracle.get().truncated(done.start),
             Err(error) => self.end_if_fatal(error),
+        }
+    }
+
+    fn cut(&mut self, back: usize) {
+        // It would wait for them.
+        self.commit_all();
+        let Some(lsn) = self.oracle.get().call_before(back) else { return };
+        let end = self.opened.wal.next_lsn();
+        self.oracle.get().cut(lsn);
+        match self.opened.wal.truncate_after(lsn) {
+            Ok(next) => {
+                assert!(next >= end, "{next} is given out again");
+                self.oracle.get().was_cut(next);
+            }
+            Err(Error::Sink(cause)) if cause.op == SinkOp::Remove => {
+                let next = self.opened.wal.next_lsn();
+                self.oracle.get().was_cut(next);
+            }
+            // The header may have got through.
+            Err(error @ Error::Poisoned { .. }) => self.end_if_fatal(error),
+            Err(error) => {
+                self.oracle.get().was_not_cut();
+                self.end_if_fatal(error);
+            }
         }
     }
 

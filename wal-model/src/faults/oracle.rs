@@ -22,6 +22,10 @@ pub struct Oracle {
     written: Lsn,
     /// Where the log starts at the least, and at the most: truncation frees whole files.
     start: (Lsn, Lsn),
+    /// A cut at this position has begun, and not ended: everything from there on may be gone.
+    cutting: Option<Lsn>,
+    /// No record lies between what is known and this position: it was cut off.
+    floor: Lsn,
     payloads: u64,
     /// Every payload that was ever to be appended.
     ever: HashSet<Vec<u8>>,
@@ -86,7 +90,7 @@ impl Oracle {
         for payload in payloads {
             let end = lsn.advance(stored_len(payload.len()) as u64);
             let taken = self.records.range(lsn..end).next();
-            assert!(taken.is_none(), "{lsn} was given twice");
+            assert!(taken.is_none() && lsn >= self.floor, "{lsn} was given twice");
             self.records.insert(lsn, Record { payload, call });
             lsn = end;
         }
@@ -117,6 +121,39 @@ impl Oracle {
         self.start.0 = self.start.0.max(first);
     }
 
+    /// A cut at `lsn` begins: everything from there on may be gone from now on.
+    pub fn cut(&mut self, lsn: Lsn) {
+        self.cutting = Some(lsn);
+    }
+
+    /// The cut was refused.
+    pub fn was_not_cut(&mut self) {
+        self.cutting = None;
+    }
+
+    /// The cut has returned: what lay behind it is gone for good, and the log goes on at `next`.
+    pub fn was_cut(&mut self, next: Lsn) {
+        if let Some(lsn) = self.cutting.take() {
+            self.records.split_off(&lsn);
+            self.floor = self.floor.max(next);
+            self.durable = self.durable.max(lsn);
+            self.started_anew(next);
+        }
+    }
+
+    /// If a cut has left nothing, the log starts behind it.
+    fn started_anew(&mut self, start: Lsn) {
+        if self.records.is_empty() {
+            self.start.1 = self.start.1.max(start);
+        }
+    }
+
+    /// Nothing is at this position or further on that is not known; nothing before it is given out.
+    #[must_use]
+    pub const fn floor(&self) -> Lsn {
+        self.floor
+    }
+
     /// The LSN of the newest record.
     #[must_use]
     pub fn last(&self) -> Option<Lsn> {
@@ -127,6 +164,13 @@ impl Oracle {
     #[must_use]
     pub fn nth_last(&self, back: usize) -> Option<Lsn> {
         self.records.keys().rev().nth(back).copied()
+    }
+
+    /// The LSN of the first record of the call that has appended the record `back` before the newest.
+    #[must_use]
+    pub fn call_before(&self, back: usize) -> Option<Lsn> {
+        let call = self.records.get(&self.nth_last(back)?)?.call;
+        self.records.iter().find(|(_, record)| record.call == call).map(|(&lsn, _)| lsn)
     }
 
     /// Everything that was acknowledged as durable, as far as the log still has to hold it.
@@ -147,6 +191,14 @@ impl Oracle {
         found: &[Found],
         survived: Durability,
     ) -> Result<(), String> {
+        if let Some(cut) = self.cutting.take().filter(|&cut| end <= cut || start > cut)
+            && let Some((&newest, _)) = self.records.split_off(&cut).last_key_value()
+        {
+            // It got through, and nothing of what lay behind is given out again.
+            (self.durable, self.written) = (self.durable.min(cut), self.written.min(cut));
+            self.floor = self.floor.max(newest.advance(1));
+            self.started_anew(start);
+        }
         let safe = match survived {
             Durability::ProcessCrash => self.durable.max(self.written),
             _ => self.durable,
@@ -197,7 +249,7 @@ impl Oracle {
 
     /// Nothing has to be there any more: the device has lied.
     pub fn forgive(&mut self) {
-        (self.durable, self.written) = (Lsn::ZERO, Lsn::ZERO);
+        (self.durable, self.written, self.floor) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
     }
 
     /// Whether all of these were appended, wherever something between them is missing.

@@ -409,7 +409,10 @@ fn op(random: &mut Random) -> Op {
         33..35 => Op::Flush,
         35..37 => Op::Sync,
         37 => Op::Mark,
-        38 => Op::Truncate(random.below(6)),
+        38 => match random.below(3) {
+            0 => Op::Cut(random.below(6)),
+            _ => Op::Truncate(random.below(6)),
+        },
         _ => match random.below(4) {
             0 => Op::Close,
             _ => Op::Sync,
