@@ -399,12 +399,42 @@ fn readers_meet_the_cut() {
     }
 }
 
+/// A file that a sink prepares ahead holds nothing that could pass for what follows the cut.
+#[test]
+fn no_file_that_was_cut_off_is_used_again() {
+    let disk = MemDisk::new();
+    let wal = open(&disk, tiny());
+    let all = fill(&wal, 0, 14);
+    wal.truncate_after(all[5].lsn).unwrap();
+    let last = disk.sequences().last().copied().unwrap();
+    wal.sink().create(last + 1, disk.file(last).len() as u64).unwrap();
+    let (wal, report) = reopen(&disk.crash());
+    assert_eq!(report.verdict, Verdict::Clean, "{report}");
+    assert_holds(&wal, 0..5);
+}
+
 /// Writers, a reader and cuts at once: each record is there from the cut that follows it or not at
 /// all, and none of them comes back.
 #[test]
 fn writers_readers_and_cuts_at_once() {
     let disk = MemDisk::new();
-    let wal = open(&disk, tiny().segments(4));
+    at_once(&disk, open(&disk, tiny().segments(4)));
+}
+
+#[test]
+fn writers_readers_and_cuts_at_once_with_writes_in_flight() {
+    let disk = MemDisk::new();
+    let (sink, control) = ScriptSink::open(&disk);
+    control.hold(3);
+    at_once(&disk, Wal::open(sink, tiny().segments(4).depth(3)).unwrap().0);
+}
+
+fn found<S: SegmentSink>(wal: &Wal<S>) -> BTreeMap<Lsn, Vec<u8>> {
+    let all = wal.iter_from(wal.start_lsn()).unwrap();
+    all.map(Result::unwrap).map(|record| (record.lsn, record.payload)).collect()
+}
+
+fn at_once<S: SegmentSink>(disk: &MemDisk, wal: Wal<S>) {
     let over = AtomicBool::new(false);
     let mut cuts = Vec::new();
     let written: Vec<Vec<(Appended, Vec<u8>)>> = thread::scope(|scope| {
@@ -476,10 +506,6 @@ fn writers_readers_and_cuts_at_once() {
         .filter(|(appended, _)| !is_cut(appended.lsn))
         .map(|(appended, payload)| (appended.lsn, payload))
         .collect();
-    let found = |wal: &Wal<MemSink>| -> BTreeMap<Lsn, Vec<u8>> {
-        let all = wal.iter_from(wal.start_lsn()).unwrap();
-        all.map(Result::unwrap).map(|record| (record.lsn, record.payload)).collect()
-    };
     assert!(found(&wal) == expected);
     // The files of what was cut off are gone.
     let listed = disk.list().unwrap().files;

@@ -6,6 +6,7 @@
 //! caught what; it fails if one survives.
 
 pub mod command;
+mod cut;
 mod flush;
 mod hostile;
 mod mapped;
@@ -143,6 +144,7 @@ pub fn all() -> Vec<Bug> {
         schedules::BUGS,
         storage::BUGS,
         retire::BUGS,
+        cut::BUGS,
         process::BUGS,
         hostile::BUGS,
         mapped::BUGS,

@@ -1,0 +1,70 @@
+//! Bugs of cutting a log back: what decides, what of it stays, and what comes back.
+
+use super::Layer::Core;
+use super::{Bug, Edit};
+
+const CUT: &str = "wal-core/src/flush/cut.rs";
+
+/// In the order of a cut: where it is, what is written, what is removed, the next life.
+pub(super) const BUGS: &[Bug] = &[
+    Bug {
+        name: "cut-within-batch",
+        what: "a log is cut between the records of a batch",
+        edits: &[Edit {
+            file: "wal-core/src/read/boundary.rs",
+            find: "if batch || kept > lsn",
+            replace: "if kept > lsn",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-not-synced",
+        what: "a cut returns before the header that decides it is durable",
+        edits: &[Edit {
+            file: CUT,
+            find: "        shared.sink.sync().map_err(Failure::Fatal)?;\n",
+            replace: "",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-unknown-to-readers",
+        what: "a reader goes on in what was cut off, as far as it has it in its buffer",
+        edits: &[Edit {
+            file: CUT,
+            find: "self.cuts.fetch_add(1, Ordering::Release);",
+            replace: "self.cuts.fetch_add(0, Ordering::Release);",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-file-recycled",
+        what: "a file that was cut off is used again, and what it holds passes for what follows",
+        edits: &[Edit {
+            file: "wal-core/src/truncate.rs",
+            find: "sink.remove_unused(file.sequence)",
+            replace: "sink.retire(file.sequence)",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-positions-reused",
+        what: "the next life of a log goes on where it was cut, in positions that were used before",
+        edits: &[Edit {
+            file: "wal-core/src/open.rs",
+            find: "let base = scan.next.align_up",
+            replace: "let base = scan.end.align_up",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "vacant-file-believed",
+        what: "a file that opening began before the cut brings back what it names as the end",
+        edits: &[Edit {
+            file: "wal-core/src/recover/walk.rs",
+            find: "skips.all(|(_, to)| to.prev == first.prev) && header.prev == first.prev",
+            replace: "skips.all(|(_, to)| to.prev == first.prev)",
+        }],
+        caught_by: &[Core("cut")],
+    },
+];
