@@ -112,12 +112,12 @@ pub enum Error {
         /// The newest version this build reads.
         supported: u32,
     },
-    /// A position before the start of the log.
-    #[error("LSN {lsn} is gone: the log starts at {first_available}")]
+    /// A position before the start of the log, or in what was cut off from its tail.
+    #[error("LSN {lsn} is gone: the log goes on at {first_available}")]
     Truncated {
         /// The position asked for, or that a reader had come to.
         lsn: Lsn,
-        /// Where the log starts.
+        /// Where the log starts, or goes on behind what is gone.
         first_available: Lsn,
     },
     /// A position at which nothing has been appended yet.
@@ -133,6 +133,12 @@ pub enum Error {
     NotDurable {
         /// The position asked for.
         lsn: Lsn,
+        /// The durable watermark.
+        durable: Lsn,
+    },
+    /// Nothing more has become durable within the time that a reader was to wait.
+    #[error("timed out: nothing has become durable past {durable}")]
+    TimedOut {
         /// The durable watermark.
         durable: Lsn,
     },
@@ -169,10 +175,16 @@ impl Error {
     }
 
     /// Whether the call can succeed unchanged later: the ring was full, or the disk, or the record
-    /// is not durable yet.
+    /// is not durable yet, or a reader has waited long enough.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::WouldBlock | Self::NoSpace { .. } | Self::NotDurable { .. })
+        matches!(
+            self,
+            Self::WouldBlock
+                | Self::NoSpace { .. }
+                | Self::NotDurable { .. }
+                | Self::TimedOut { .. }
+        )
     }
 
     /// Whether durable data is damaged or missing.

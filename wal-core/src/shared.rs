@@ -56,6 +56,8 @@ pub(crate) struct Counters {
 pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     /// Read by every append, written once or twice in a log's life.
     lifecycle: AtomicU8,
+    /// How many [`Wal`](crate::Wal)s there are: without any, nothing more is appended.
+    pub(crate) handles: AtomicU64,
     /// Dropped first: it waits for writes in flight, which read what the next two own.
     pub(crate) sink: S,
     pub(crate) desk: Mutex<Desk>,
@@ -96,6 +98,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     pub(crate) fn new(parts: Parts<S, P>) -> Self {
         Self {
             lifecycle: AtomicU8::new(Lifecycle::Open as u8),
+            handles: AtomicU64::new(1),
             ring: parts.ring,
             sink: parts.sink,
             desk: Mutex::new(parts.desk),
@@ -179,7 +182,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     pub(crate) fn wake_everybody(&self) {
-        let woken = lock(&self.desk).take_everybody();
+        let woken = lock(&self.desk).take_all();
         self.wake(woken);
     }
 

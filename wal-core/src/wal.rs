@@ -9,7 +9,7 @@ use crate::lsn::Lsn;
 use crate::probe::{NoProbe, Probe};
 use crate::shared::{Lifecycle, Shared, Stats};
 use crate::sink::SegmentSink;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering, lock};
 
 /// How safe a record is to be before a call returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +39,19 @@ pub struct Wal<S: SegmentSink, P: Probe = NoProbe> {
 
 impl<S: SegmentSink, P: Probe> Clone for Wal<S, P> {
     fn clone(&self) -> Self {
+        // Relaxed: only the last one to go matters, and it goes after all that were cloned from it.
+        self.shared.handles.fetch_add(1, Ordering::Relaxed);
         Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: SegmentSink, P: Probe> Drop for Wal<S, P> {
+    fn drop(&mut self) {
+        // Relaxed: a reader that waits looks at it while it has the desk, which is locked below.
+        if self.shared.handles.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let woken = lock(&self.shared.desk).take_tails();
+            self.shared.wake(woken);
+        }
     }
 }
 

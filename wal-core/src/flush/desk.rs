@@ -83,8 +83,20 @@ impl Desk {
         self.waiters.register(need, waker, thread)
     }
 
-    /// Removes everybody, to be woken: the log takes no further steps.
-    pub(crate) fn take_everybody(&mut self) -> Vec<Waker> {
+    /// Removes everybody for whom anything is to be done, to be woken.
+    pub(super) fn take_everybody(&mut self) -> Vec<Waker> {
         self.waiters.take_all()
+    }
+
+    /// Removes everybody, readers at the end of the log included: it takes no further steps.
+    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
+        let mut woken = self.waiters.take_all();
+        woken.append(&mut self.waiters.take_tails());
+        woken
+    }
+
+    /// Removes the readers at the end of the log.
+    pub(crate) fn take_tails(&mut self) -> Vec<Waker> {
+        self.waiters.take_tails()
     }
 }

@@ -23,6 +23,7 @@ mod direct;
 mod drive;
 mod pipeline;
 mod submit;
+mod tail;
 mod wait;
 mod waiters;
 
@@ -31,4 +32,4 @@ pub(crate) use direct::{DirectFrame, batch_kind, payload_len, stored_len};
 pub(crate) use drive::Failure;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use wait::Waiting;
-pub(crate) use waiters::{Need, Progress};
+pub(crate) use waiters::{Need, Progress, Ticket};

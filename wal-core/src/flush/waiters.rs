@@ -25,6 +25,9 @@ pub(crate) enum Need {
         /// Where the frame ends.
         end: Lsn,
     },
+    /// The durable watermark past a position, whoever brings it there: a reader waits for what
+    /// others want durable, and asks for nothing.
+    News(Lsn),
 }
 
 impl Need {
@@ -33,7 +36,7 @@ impl Need {
         let (written, durable) = match self {
             Self::Durable(lsn) => (Lsn::ZERO, lsn),
             Self::Written(lsn) | Self::Direct { end: lsn, .. } => (lsn, Lsn::ZERO),
-            Self::Space(_) | Self::LastSpace(_) => (Lsn::ZERO, Lsn::ZERO),
+            Self::Space(_) | Self::LastSpace(_) | Self::News(_) => (Lsn::ZERO, Lsn::ZERO),
         };
         Event::Wait { written, durable }
     }
@@ -54,6 +57,7 @@ impl Progress {
             Need::Durable(lsn) => self.durable >= lsn,
             Need::Written(lsn) | Need::Direct { end: lsn, .. } => self.written >= lsn,
             Need::Space(sequence) | Need::LastSpace(sequence) => self.current > sequence,
+            Need::News(seen) => self.durable > seen,
         }
     }
 }
@@ -80,6 +84,8 @@ pub(crate) struct Waiters {
     written: BTreeMap<(Lsn, u64), Waiter>,
     space: BTreeMap<(u64, u64), Waiter>,
     direct: BTreeMap<(u64, u64), Waiter>,
+    /// Readers at the end of the log. Not among those for whom anything is done, or who lead.
+    tails: BTreeMap<(Lsn, u64), Waiter>,
     next_id: u64,
 }
 
@@ -95,6 +101,7 @@ impl Waiters {
                 self.space.insert((sequence, id), waker)
             }
             Need::Direct { sequence, .. } => self.direct.insert((sequence, id), waker),
+            Need::News(seen) => self.tails.insert((seen, id), waker),
         };
         Ticket { need, id }
     }
@@ -107,6 +114,7 @@ impl Waiters {
             Need::Written(lsn) => self.written.remove(&(lsn, id)),
             Need::Space(sequence) | Need::LastSpace(sequence) => self.space.remove(&(sequence, id)),
             Need::Direct { sequence, .. } => self.direct.remove(&(sequence, id)),
+            Need::News(seen) => self.tails.remove(&(seen, id)),
         }
         .is_some()
     }
@@ -118,6 +126,9 @@ impl Waiters {
         take_up_to(&mut self.written, &progress.written, &mut woken);
         if let Some(passed) = progress.current.checked_sub(1) {
             take_up_to(&mut self.space, &passed, &mut woken);
+        }
+        if let Some(passed) = progress.durable.get().checked_sub(1) {
+            take_up_to(&mut self.tails, &Lsn::new(passed), &mut woken);
         }
         woken
     }
@@ -137,7 +148,12 @@ impl Waiters {
         self.direct.remove(&key).map(|waiter| waiter.waker)
     }
 
-    /// Whether nobody waits.
+    /// Removes the readers at the end of the log: nothing more will follow, or they are to see why.
+    pub(crate) fn take_tails(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.tails).into_values().map(|waiter| waiter.waker).collect()
+    }
+
+    /// Whether nobody waits for anything to be done.
     pub(crate) fn is_empty(&self) -> bool {
         self.durable.is_empty()
             && self.written.is_empty()
@@ -145,7 +161,7 @@ impl Waiters {
             && self.direct.is_empty()
     }
 
-    /// Removes everybody.
+    /// Removes everybody for whom anything is to be done.
     pub(crate) fn take_all(&mut self) -> Vec<Waker> {
         let durable = std::mem::take(&mut self.durable).into_values();
         let written = std::mem::take(&mut self.written).into_values();

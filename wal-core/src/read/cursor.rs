@@ -105,7 +105,7 @@ impl Cursor {
     }
 
     /// The next record, which is then in the window: where it is, and its length.
-    fn find(&mut self) -> Result<Option<(Lsn, usize)>, Error> {
+    pub(super) fn find(&mut self) -> Result<Option<(Lsn, usize)>, Error> {
         loop {
             if self.cuts != self.log.cuts() {
                 *self = Self::new(Arc::clone(&self.log), self.done)?;
@@ -142,7 +142,7 @@ impl Cursor {
     }
 
     /// The record that was found last.
-    fn lend(&self, lsn: Lsn, len: usize) -> Entry<'_> {
+    pub(super) fn lend(&self, lsn: Lsn, len: usize) -> Entry<'_> {
         let from = (lsn.get() - self.window_at.get()) as usize + record::HEADER_LEN;
         Entry { lsn, end: self.at, payload: &self.window[from..from + len] }
     }

@@ -9,10 +9,13 @@
 mod boundary;
 mod cursor;
 mod log;
+mod tail;
 
 pub(crate) use boundary::end_before;
 pub use cursor::{Cursor, Entry, Record, Records};
 pub use log::Log;
+pub use tail::Tail;
+pub(crate) use tail::{News, Watch};
 
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
@@ -245,6 +248,17 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// As for [`iter_from`](Self::iter_from).
     pub fn cursor_from(&self, lsn: Lsn) -> Result<Cursor, Error> {
         Cursor::new(self.follow(), lsn)
+    }
+
+    /// Follows the log from the first record whose LSN is `lsn` or more: yields durable records in
+    /// order, and waits at the end for the next one. The tail keeps the log open, and ends when no
+    /// handle is left or the log is closed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`iter_from`](Self::iter_from).
+    pub fn tail_from(&self, lsn: Lsn) -> Result<Tail, Error> {
+        Tail::new(Arc::<Shared<S, P>>::clone(&self.shared), lsn)
     }
 
     /// The first position of the log. Use it to iterate over everything.

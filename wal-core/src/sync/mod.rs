@@ -69,6 +69,15 @@ impl Parker {
         &self.waker
     }
 
+    /// Blocks until the waker is called, or for so long; may return before.
+    #[cfg(not(any(wal_loom, wal_shuttle)))]
+    pub(crate) fn park_timeout(&self, timeout: std::time::Duration) {
+        // Acquire: pairs with the Release in `wake_by_ref`.
+        if !self.unpark.notified.swap(false, Ordering::Acquire) {
+            std::thread::park_timeout(timeout);
+        }
+    }
+
     /// Blocks until the waker has been called since the last `park` returned.
     pub(crate) fn park(&self) {
         // Acquire: pairs with the Release in `wake_by_ref`.

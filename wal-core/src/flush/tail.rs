@@ -1,0 +1,37 @@
+//! Readers at the end of the log, among those who wait.
+
+use std::task::Waker;
+
+use super::waiters::{Need, Ticket};
+use crate::lsn::Lsn;
+use crate::probe::Probe;
+use crate::read::{News, Watch};
+use crate::shared::{Lifecycle, Shared};
+use crate::sink::SegmentSink;
+use crate::sync::{Ordering, lock};
+
+impl<S: SegmentSink, P: Probe> Watch for Shared<S, P> {
+    fn watch(&self, seen: Lsn, waker: &Waker, old: Option<Ticket>) -> News {
+        let mut desk = lock(&self.desk);
+        if let Some(old) = old {
+            desk.waiters.deregister(old);
+        }
+        // Published before it ended, if it has.
+        if self.progress().satisfies(Need::News(seen)) {
+            return News::More;
+        }
+        match self.lifecycle() {
+            Lifecycle::Closed => News::Over(None),
+            Lifecycle::Poisoned => News::Over(self.refusal()),
+            // Relaxed: the last handle locks the desk after it has counted itself out.
+            _ if self.handles.load(Ordering::Relaxed) == 0 => News::Over(None),
+            Lifecycle::Open | Lifecycle::Closing => {
+                News::Later(desk.waiters.register(Need::News(seen), waker, false))
+            }
+        }
+    }
+
+    fn unwatch(&self, old: Ticket) {
+        lock(&self.desk).waiters.deregister(old);
+    }
+}
