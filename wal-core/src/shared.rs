@@ -67,7 +67,7 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     poison: OnceLock<Arc<SinkError>>,
     /// Oldest first, never empty; the newest is written to.
     pub(crate) files: RwLock<Vec<ReadFile>>,
-    /// How often the log was cut back.
+    /// Twice how often the log was cut back; one more while that is being told.
     pub(crate) cuts: AtomicU64,
     /// Every file with a lower number is gone for good. Held by whoever truncates, and by nobody
     /// else.

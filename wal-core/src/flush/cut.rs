@@ -71,12 +71,17 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     /// Tells readers that the log was cut back to where `header` says, and goes on there.
     fn cut_table(&self, header: FileHeader) {
         let last = header.prev.map_or((0, Lsn::ZERO), |last| (last.sequence, last.end));
+        // Twice: who meets the new table in the middle of a look knows by the first that it is one,
+        // and who looks behind the second sees it.
+        // AcqRel: the change of the table comes after it.
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         files.retain(|file| file.header.sequence <= last.0);
         if let Some(file) = files.last_mut().filter(|file| file.header.sequence == last.0) {
             file.end = Some(last.1);
         }
         files.push(ReadFile { header, end: None });
+        drop(files);
         // Release: pairs with the Acquire in `Follow::cuts`, so that who sees that there was a cut
         // finds the table that it has left.
         self.cuts.fetch_add(1, Ordering::Release);

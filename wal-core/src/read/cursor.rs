@@ -50,7 +50,7 @@ pub struct Cursor {
     from: Lsn,
     /// The end of the record lent last; where the walk began, before the first.
     done: Lsn,
-    /// How often the log had been cut back when the walk began or was set right for that.
+    /// The number of cuts when the walk began or was set right for one.
     cuts: u64,
     pub(super) limit: Lsn,
     window: Vec<u8>,

@@ -39,7 +39,7 @@ pub(crate) trait Follow: Send + Sync {
     fn with_files(&self, f: &mut dyn FnMut(&[ReadFile]));
     /// The holes that a salvage has left, in order.
     fn holes(&self) -> &[Range<Lsn>];
-    /// How often the log was cut back: who sees a new number looks at the files anew.
+    /// Another number whenever the log was cut back: who sees it looks at the files anew.
     fn cuts(&self) -> u64;
 }
 

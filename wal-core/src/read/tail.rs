@@ -6,7 +6,6 @@
 //! looks once whether any tail waits. No wake-up is lost, since a tail registers in the same
 //! critical section in which it finds the watermark where it was.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -163,7 +162,7 @@ impl std::fmt::Debug for Tail {
 impl futures_core::Stream for Tail {
     type Item = Result<Record, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Self::poll_next(self.get_mut(), cx)
     }
 }

@@ -33,7 +33,7 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[Edit {
             file: CUT,
             find: "self.cuts.fetch_add(1, Ordering::Release);",
-            replace: "self.cuts.fetch_add(0, Ordering::Release);",
+            replace: "self.cuts.fetch_sub(1, Ordering::Release);",
         }],
         caught_by: &[Core("cut")],
     },

@@ -66,6 +66,8 @@
 #[cfg(wal_shuttle)]
 mod appending;
 #[cfg(wal_shuttle)]
+mod cutting;
+#[cfg(wal_shuttle)]
 mod explore;
 #[cfg(wal_shuttle)]
 mod failing;
@@ -87,7 +89,7 @@ mod waiting;
 mod watch;
 
 #[cfg(wal_shuttle)]
-pub use self::{appending::*, failing::*, futures::*, truncating::*, waiting::*};
+pub use self::{appending::*, cutting::*, failing::*, futures::*, truncating::*, waiting::*};
 #[cfg(wal_shuttle)]
 pub use shuttle;
 
@@ -99,9 +101,9 @@ macro_rules! shuttle_scenarios {
         $crate::__scenario_tests! { $store:
             writers batches large_records abandoned_reservations panicking_reservations recycling
             stale_writers
-            group_commit levels_of_durability followers marks closing
+            group_commit levels_of_durability followers tailing marks closing
             executor_futures dropped_jobs unblocking_sink
-            truncating
+            truncating cutting
             full_disk failing_write failing_sync panicking_sink writes_in_flight failing_in_flight
         }
     };

@@ -6,6 +6,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use wal_core::testing::Store;
 use wal_core::{Durability, Error, Lsn};
 
@@ -142,6 +143,81 @@ pub fn followers<St: Store>() {
     };
     let happens = &["looks for more", "records looked up", "records not yet durable", "rotations"];
     Scenario { name: "followers", schedules: 1_500, happens, stalls: &[], body }.explore();
+}
+
+/// Waits at the end of the log like a task that is cancelled at times and begins anew, or polled
+/// without having been woken. Returns what it read.
+fn follow_impatiently<St: Store>(log: &Log<St>) -> Result<BTreeMap<Lsn, Vec<u8>>, Error> {
+    let (mut found, mut from) = (BTreeMap::new(), Lsn::ZERO);
+    loop {
+        let mut tail = log.wal.tail_from(from)?;
+        let waker = log.waker(Waker::noop());
+        loop {
+            match tail.poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Some(record)) => {
+                    let record = record?;
+                    assert!(record.lsn < log.wal.durable_lsn(), "{} is undurable", record.lsn);
+                    from = record.end;
+                    found.insert(record.lsn, record.payload);
+                }
+                Poll::Ready(None) => return Ok(found),
+                Poll::Pending => {
+                    thread::yield_now();
+                    if thread_rng().gen_range(0..3) == 0 {
+                        log.tally.add("tails dropped while they waited", 1);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tails that sleep until something is durable, and one that does not care to wait, while writers
+/// append and wait: each sees every record, in order, and ends when the log is closed. A wake-up that
+/// is lost leaves a thread asleep for ever.
+pub fn tailing<St: Store>() {
+    let body = |tally: &Tally| {
+        let log = Log::<St>::open(tally, 2, tiny(2));
+        let sleeping = || {
+            log.spawn(|log| {
+                let mut found = BTreeMap::new();
+                let mut tail = log.wal.tail_from(Lsn::ZERO)?;
+                while let Some(entry) = tail.next()? {
+                    assert!(entry.lsn < log.wal.durable_lsn(), "{} is undurable", entry.lsn);
+                    let before = found.last_key_value().map(|(&lsn, _)| lsn);
+                    assert!(before < Some(entry.lsn), "{} comes after {before:?}", entry.lsn);
+                    found.insert(entry.lsn, entry.payload.to_vec());
+                }
+                Ok(found)
+            })
+        };
+        let mut following = vec![sleeping(), sleeping()];
+        following.push(log.spawn(|log| follow_impatiently(&log)));
+        let writing = (0..2u8).map(|writer| {
+            log.spawn(move |log| {
+                write(&log, writer, 3, &[1200, 2600, 6000])?;
+                drop(log.wal.reserve(900)?);
+                Ok(())
+            })
+        });
+        join_ok(writing.collect());
+        if let Err(error) = log.wal.clone().close() {
+            panic!("closing failed: {error}");
+        }
+        if let Some(last) = log.journal.last() {
+            log.reached(last, Durability::PowerLoss);
+        }
+        for found in join(following) {
+            let found: BTreeMap<Lsn, Vec<u8>> =
+                found.unwrap_or_else(|error| panic!("following failed: {error}"));
+            log.journal.check_prefix(&found, "as it was told");
+            assert!(found.last_key_value().map(|(&lsn, _)| lsn) == log.journal.last());
+        }
+        log.finish();
+    };
+    let happens = &["tails dropped while they waited", "rotations"];
+    Scenario { name: "tailing", schedules: 1_500, happens, stalls: &[], body }.explore();
 }
 
 /// Marks of the durable end between appends.
