@@ -43,7 +43,7 @@ impl Wake for Unpark {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Release: pairs with the Acquire in `park`, so that what the waker did is visible.
+        // Release: pairs with the Acquire in `take_word`, so that what the waker did is visible.
         self.notified.store(true, Ordering::Release);
         self.thread.unpark();
     }
@@ -72,17 +72,21 @@ impl Parker {
     /// Blocks until the waker is called, or for so long; may return before.
     #[cfg(not(any(wal_loom, wal_shuttle)))]
     pub(crate) fn park_timeout(&self, timeout: std::time::Duration) {
-        // Acquire: pairs with the Release in `wake_by_ref`.
-        if !self.unpark.notified.swap(false, Ordering::Acquire) {
+        if !self.take_word() {
             std::thread::park_timeout(timeout);
         }
     }
 
     /// Blocks until the waker has been called since the last `park` returned.
     pub(crate) fn park(&self) {
-        // Acquire: pairs with the Release in `wake_by_ref`.
-        while !self.unpark.notified.swap(false, Ordering::Acquire) {
+        while !self.take_word() {
             park();
         }
+    }
+
+    /// Whether the waker has been called since it was asked last.
+    fn take_word(&self) -> bool {
+        // Acquire: pairs with the Release in `wake_by_ref`.
+        self.unpark.notified.swap(false, Ordering::Acquire)
     }
 }

@@ -78,8 +78,9 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a reader does not look whether the file that it read is still the log's",
         edits: &[Edit {
             file: READ,
-            find: "Some(first) if header.sequence < first.header.sequence => Err(truncated(lsn, first)),",
-            replace: "Some(first) if header.sequence == u64::MAX => Err(truncated(lsn, first)),",
+            find: "                Some(next) => Err(truncated(lsn, next)),",
+            replace: "                Some(next) if next.header.sequence == 0 => Err(truncated(lsn, next)),
+                Some(_) => Ok(()),",
         }],
         caught_by: &[Core("truncate"), Files("retire"), Shuttle("truncating")],
     },

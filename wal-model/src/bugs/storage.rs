@@ -76,8 +76,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "files that a recovery has cut off come back if their removal was lost",
         edits: &[Edit {
             file: WALK,
-            find: "let skipped = skips.iter().any(|&(from, to)| from < sequence && sequence < to);",
-            replace: "let skipped = skips.iter().any(|&(from, to)| from > to && sequence < to);",
+            find: "skips.iter().filter(|(from, to)| *from < sequence && sequence < to.sequence);",
+            replace: "skips.iter().filter(|(from, to)| *from > sequence && sequence < to.sequence);",
         }],
         caught_by: &[Lives, Core("crash")],
     },
