@@ -200,7 +200,7 @@ mod linux {
             assert_eq!(wal.durable_lsn(), durable);
             if truncate {
                 // The disk stays as full as it is: the oldest files of the log are the room.
-                let start = wal.truncate_before(durable).unwrap();
+                let start = wal.truncate_before(durable).unwrap().start;
                 acknowledged.retain(|(lsn, _)| *lsn >= start);
                 assert!(start > Lsn::ZERO && !acknowledged.is_empty());
             } else {

@@ -33,7 +33,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         self.finish_start()?;
         // Nothing is in flight to a file that may be taken away, and the sync covers all of it.
         while self.pipeline().in_flight.iter().any(|flight| !flight.done) {
-            self.reap()?;
+            self.reap(true)?;
         }
         let rotation = shared.ring.layout().rotate(sealed.place, sealed.len, sealed.direct);
         let next = rotation.next;
@@ -49,6 +49,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             durable: end,
             recovered: true,
             recycled: created == Created::Recycled,
+            in_place: created == Created::InPlace,
             ..*self.pipeline().file()
         };
         let (block, ticket) = (header.encode(), self.pipeline().ticket());
