@@ -141,9 +141,9 @@ impl Oracle {
         }
     }
 
-    /// If a cut has left nothing, the log starts behind it.
+    /// If a cut has left nothing but what may be freed, the log may start behind it.
     fn started_anew(&mut self, start: Lsn) {
-        if self.records.is_empty() {
+        if self.records.range(self.start.1..).next().is_none() {
             self.start.1 = self.start.1.max(start);
         }
     }
@@ -191,12 +191,10 @@ impl Oracle {
         found: &[Found],
         survived: Durability,
     ) -> Result<(), String> {
-        if let Some(cut) = self.cutting.take().filter(|&cut| end <= cut || start > cut)
-            && let Some((&newest, _)) = self.records.split_off(&cut).last_key_value()
-        {
-            // It got through, and nothing of what lay behind is given out again.
+        if let Some(cut) = self.cutting.take().filter(|&cut| end <= cut || start > cut) {
+            // It got through, or what lay behind was lost without it, and is then given out again.
+            self.records.split_off(&cut);
             (self.durable, self.written) = (self.durable.min(cut), self.written.min(cut));
-            self.floor = self.floor.max(newest.advance(1));
             self.started_anew(start);
         }
         let safe = match survived {
