@@ -14,6 +14,7 @@ use crate::shared::{Parts, ReadFile, Shared};
 use crate::sink::{SegmentMemory, SegmentSink, SinkError, SinkOp};
 use crate::start::Start;
 use crate::sync::Arc;
+use crate::truncate::Front;
 use crate::wal::Wal;
 
 impl<S: SegmentSink> Wal<S> {
@@ -103,13 +104,23 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             Err(Failure::Harmless(cause) | Failure::Fatal(cause)) => return Err(cause.into()),
         };
 
+        let mut files = ReadFile::all(&scan, Some(header));
+        if let Some(newest) = files.last_mut() {
+            newest.begun = start.is_none();
+        }
+        let front = Front {
+            gone_below: files.first().map_or(0, |file| file.header.sequence),
+            cut_off: Vec::new(),
+            put_away: start.as_ref().map_or(Vec::new(), Start::put_away),
+        };
         let link = scan.last.map_or(Link::NONE, |last| last.last_frame);
         let shared = Shared::new(Parts {
             ring,
             sink,
             desk: Desk::new(Box::new(Pipeline::new(header, link, scan.end, start))),
             start: first.base,
-            files: read_files(&scan, header),
+            files,
+            front,
             holes: scan.report.holes.iter().map(|h| h.lsn..h.lsn.advance(h.len)).collect(),
             executor: options.executor,
             depth: options.depth,
@@ -139,11 +150,6 @@ fn start_sequence(scan: &Scan) -> u64 {
         sequence -= 1;
     }
     sequence
-}
-
-fn read_files(scan: &Scan, newest: FileHeader) -> Vec<ReadFile> {
-    let old = scan.files.iter().map(|file| ReadFile { header: file.header, end: Some(file.end) });
-    old.chain([ReadFile { header: newest, end: None }]).collect()
 }
 
 /// A salt seed and an identity for a new log: random, or made from a fixed seed.

@@ -10,9 +10,11 @@ use crate::hold::Holds;
 use crate::lsn::Lsn;
 use crate::options::Executor;
 use crate::probe::{Event, Probe};
+use crate::recover::Scan;
 use crate::segment::{Lend, Ring};
 use crate::sink::{SegmentSink, SinkError};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, OnceLock, Ordering, fence, lock};
+use crate::truncate::Front;
 
 /// A log's life. It only moves forward, and `Poisoned` is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +33,43 @@ pub(crate) struct ReadFile {
     pub(crate) header: FileHeader,
     /// Where it ends, if it is not the newest.
     pub(crate) end: Option<Lsn>,
+    /// Whether its header is known to be durable, whatever is known of its first frame.
+    pub(crate) begun: bool,
+    /// What was cut off before it began.
+    pub(crate) cut_off: Option<Range<Lsn>>,
+}
+
+impl ReadFile {
+    /// A file whose header goes out with its first frame, or is not there yet.
+    pub(crate) const fn new(header: FileHeader) -> Self {
+        Self { header, end: None, begun: false, cut_off: None }
+    }
+
+    /// A file that goes on behind where the log was cut back.
+    pub(crate) fn behind_cut(header: FileHeader) -> Self {
+        Self { header, end: None, begun: true, cut_off: cut_off(&header) }
+    }
+
+    /// The files of a log as a scan has found them, and the one in which it goes on, if it does.
+    pub(crate) fn all(scan: &Scan, newest: Option<FileHeader>) -> Vec<Self> {
+        let old = scan.files.iter().map(|file| (file.header, Some(file.end)));
+        let all = old.chain(newest.map(|header| (header, None)));
+        let of = |(header, end)| {
+            // The stream goes on further on behind a hole, too, and readers are led over that.
+            let cut_off = cut_off(&header).filter(|range| {
+                !scan.report.holes.iter().any(|hole| range.contains(&hole.lsn))
+            });
+            Self { header, end, begun: true, cut_off }
+        };
+        all.map(of).collect()
+    }
+}
+
+/// What `header` has left out. The next life of a log goes on where it ended; only behind a cut does
+/// it leave out more than the alignment takes.
+fn cut_off(header: &FileHeader) -> Option<Range<Lsn>> {
+    let end = header.prev.filter(|_| header.recovered)?.end;
+    (end.align_up(u64::from(header.align)) < header.base).then_some(end..header.base)
 }
 
 /// Counters of a log, for reports and benches. Taken one by one, so they may be off by the step
@@ -69,9 +108,8 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     pub(crate) files: RwLock<Vec<ReadFile>>,
     /// Twice how often the log was cut back; one more while that is being told.
     pub(crate) cuts: AtomicU64,
-    /// Every file with a lower number is gone for good. Held by whoever truncates, and by nobody
-    /// else.
-    pub(crate) gone_below: Mutex<u64>,
+    /// Held by whoever truncates, at either end, and by nobody else.
+    pub(crate) front: Mutex<Front>,
     /// Who still needs what. Locked before `files`.
     pub(crate) holds: Arc<Holds>,
     /// What salvage skipped at open.
@@ -88,6 +126,7 @@ pub(crate) struct Parts<S, P> {
     pub(crate) desk: Desk,
     pub(crate) start: Lsn,
     pub(crate) files: Vec<ReadFile>,
+    pub(crate) front: Front,
     pub(crate) holes: Vec<Range<Lsn>>,
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) depth: usize,
@@ -105,7 +144,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             durable: AtomicU64::new(parts.start.get()),
             written: AtomicU64::new(parts.start.get()),
             poison: OnceLock::new(),
-            gone_below: Mutex::new(parts.files.first().map_or(0, |file| file.header.sequence)),
+            front: Mutex::new(parts.front),
             files: RwLock::new(parts.files),
             holds: Arc::default(),
             cuts: AtomicU64::new(0),

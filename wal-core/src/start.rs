@@ -44,6 +44,11 @@ impl Start {
         Self { copies, header: Some(header), moves, empty, kept: Vec::new() }
     }
 
+    /// The files that it is to move or remove.
+    pub(crate) fn put_away(&self) -> Vec<u64> {
+        self.moves.iter().chain(&self.empty).copied().collect()
+    }
+
     /// Does what is left. After a harmless failure it can be called again.
     pub(crate) fn run<S: SegmentSink>(&mut self, sink: &S) -> Result<(), Failure> {
         let harmless = Failure::Harmless;

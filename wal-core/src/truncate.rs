@@ -5,6 +5,8 @@
 //! whoever reads looks into the table once more when it has read (`read/mod.rs`): if the file is
 //! still there, its removal had not begun, and the bytes are its own.
 
+use std::ops::Range;
+
 use crate::error::Error;
 use crate::flush::{DirectFrame, Need};
 use crate::format::file_header::BLOCK_LEN;
@@ -15,7 +17,7 @@ use crate::lsn::Lsn;
 use crate::probe::Probe;
 use crate::read::end_before;
 use crate::shared::{ReadFile, Shared};
-use crate::sink::SegmentSink;
+use crate::sink::{SegmentSink, SinkError, SinkOp};
 use crate::sync::{Arc, PoisonError, lock};
 use crate::wal::Wal;
 
@@ -58,17 +60,20 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// is there stays as it is until it is opened again.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncation, Error> {
         let shared = &self.shared;
-        let mut gone_below = lock(&shared.gone_below);
+        let mut front = lock(&shared.front);
         shared.check_open()?;
         let (first, outcome) = shared.let_go(lsn);
-        if first > *gone_below {
+        if first > front.gone_below {
+            // They must not be kept for reuse.
+            self.remove_cut_files(&mut front)?;
             // By the listing: it has those as well that failed to go, and those that are not in
             // the table because nothing in them could be read.
             let listing = shared.sink.list().map_err(Arc::new).map_err(Error::Sink)?;
-            for file in listing.files.iter().filter(|file| file.sequence < first) {
+            let over = listing.files.iter().filter(|file| file.sequence < first);
+            for file in over.filter(|file| !front.put_away.contains(&file.sequence)) {
                 shared.sink.retire(file.sequence).map_err(Arc::new).map_err(Error::Sink)?;
             }
-            *gone_below = first;
+            front.gone_below = first;
         }
         Ok(outcome)
     }
@@ -106,11 +111,12 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// room for the new file, [`Error::Closed`]: nothing is cut. [`Error::Poisoned`] if a write or
     /// sync fails: the log is cut or not when it is opened again. [`Error::Sink`] with
     /// [`SinkOp::Remove`](crate::sink::SinkOp::Remove) if a file could not be removed: the log is
-    /// cut all the same, and opening it again puts that file aside.
+    /// cut all the same; the next truncation at either end tries again to remove that file, and
+    /// opening the log again puts it aside.
     pub fn truncate_after(&self, lsn: Lsn) -> Result<Lsn, Error> {
         let shared = &self.shared;
         // Neither end moves meanwhile.
-        let _alone = lock(&shared.gone_below);
+        let mut front = lock(&shared.front);
         shared.check_open()?;
         let next = shared.ring.next_lsn();
         if lsn >= next {
@@ -129,22 +135,40 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let len = layout.file.max(largest as u64).next_multiple_of(BLOCK_LEN as u64);
         let claim = self.claim_direct(len, false)?;
         shared.wait_direct(&DirectFrame::cut(claim, len, last))?;
-        self.remove_cut_files(last.map_or(0, |last| last.sequence), claim.place.file + 1)?;
+        // Those that hold nothing but what was cut off.
+        let kept = last.map_or(0, |last| last.sequence);
+        front.cut_off.push(kept + 1..claim.place.file + 1);
+        self.remove_cut_files(&mut front)?;
         Ok(claim.place.base.advance(len).align_up(layout.align))
     }
 
-    /// Removes the files between the one that the log was cut back to and the one that it goes on
-    /// in. Not kept for reuse: what they hold lies behind the end that the newest file names, and
-    /// until something is appended to that, nothing else does.
-    fn remove_cut_files(&self, last: u64, next: u64) -> Result<(), Error> {
+    /// Removes the files that were cut off. They are not kept for reuse: what they hold lies behind
+    /// the end that a newer file names, and as long as nothing is appended to that, nothing else does.
+    fn remove_cut_files(&self, front: &mut Front) -> Result<(), Error> {
         let sink = &self.shared.sink;
-        let listing = sink.list().map_err(Arc::new).map_err(Error::Sink)?;
-        let between = |sequence: u64| last < sequence && sequence < next;
-        for file in listing.files.iter().filter(|file| between(file.sequence)) {
-            sink.remove_unused(file.sequence).map_err(Arc::new).map_err(Error::Sink)?;
+        // Also of a failure to list them: to who has cut the log, any other says that it is whole.
+        let failed = |cause| Error::Sink(Arc::new(SinkError { op: SinkOp::Remove, ..cause }));
+        while let Some(range) = front.cut_off.last() {
+            let listing = sink.list().map_err(failed)?;
+            for file in listing.files.iter().filter(|file| range.contains(&file.sequence)) {
+                sink.remove_unused(file.sequence).map_err(failed)?;
+            }
+            front.cut_off.pop();
         }
         Ok(())
     }
+}
+
+/// The files that are no part of the log any more, as far as they may still be there.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Every file with a lower number is gone for good.
+    pub(crate) gone_below: u64,
+    /// The numbers of files that were cut off.
+    pub(crate) cut_off: Vec<Range<u64>>,
+    /// The files that opening has found to be none of the log, and puts away itself once there is
+    /// room to go on.
+    pub(crate) put_away: Vec<u64>,
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
@@ -171,9 +195,8 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
 
     /// Whether `file`, which `next` follows, can go.
     fn is_over(&self, file: &ReadFile, next: &ReadFile, lsn: Lsn, durable: Lsn) -> bool {
-        // The header of `next` went out with its first frame, or was synced by opening. Without it
-        // nothing would say that the log goes on there.
-        let header_is_durable = next.header.base < durable || next.header.recovered;
+        // Without the header of `next` nothing would say that the log goes on there.
+        let header_is_durable = next.header.base < durable || next.begun;
         file.end.is_some_and(|end| {
             // What a salvage could not read goes when the position is behind it, not before.
             let between = end..next.header.base;

@@ -15,7 +15,7 @@ use wal_core::format::file_header;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{LogSource, SegmentSink, SinkOp};
 use wal_core::testing::agree::{agree, naively};
-use wal_core::{Appended, Error, Lsn, RecoveryReport, Verdict, Wal};
+use wal_core::{Appended, Error, Lsn, RecoveryMode, RecoveryReport, Verdict, Wal};
 
 /// One record a frame, four frames a file, each of its own content.
 fn record(n: u64) -> Vec<u8> {
@@ -240,6 +240,96 @@ fn a_file_that_opening_began_does_not_bring_back_what_is_cut() {
         drop(wal);
         assert_eq!(reopen(&disk.crash()).1.records, 3 + more);
     }
+}
+
+/// They would be taken for what follows the new end, were they used again.
+#[test]
+fn files_that_were_cut_off_and_resisted_go_with_the_next_truncation_and_are_not_used_again() {
+    let refusals: [fn(&Control, Rule); 2] = [Control::on_remove, Control::on_list];
+    for (refuse, before) in refusals.into_iter().flat_map(|r| [(r, true), (r, false)]) {
+        let disk = MemDisk::new();
+        let (wal, control) = scripted(&disk);
+        let all = fill(&wal, 0, 14);
+        // The log has no room for that either, and is cut all the same.
+        refuse(&control, Rule::Fail(ErrorKind::StorageFull));
+        match wal.truncate_after(all[2].end) {
+            Err(Error::Sink(cause)) => assert_eq!(cause.op, SinkOp::Remove),
+            other => panic!("{other:?}"),
+        }
+        assert_holds(&wal, 0..3);
+        assert!(disk.sequences().len() > 4, "{:?}", disk.sequences());
+        if before {
+            assert!(matches!(wal.truncate_before(Lsn::MAX), Err(Error::Sink(_))));
+        }
+        refuse(&control, Rule::Pass);
+        if !before {
+            fill(&wal, 20, 21);
+            wal.truncate_after(all[1].end).unwrap();
+            assert_eq!(disk.sequences().len(), 2);
+            assert_holds(&wal, 0..2);
+            continue;
+        }
+        let next = wal.next_lsn();
+        assert_eq!(wal.truncate_before(Lsn::MAX).unwrap().start, next);
+        assert_eq!(disk.sequences().len(), 1);
+        // Too large for the new file, which stays vacant; and the one behind it is only just made.
+        wal.append(&vec![1; 30_000]).unwrap();
+        wal.append(&record(0)).unwrap();
+        control.on_write(Rule::Fail(ErrorKind::Other));
+        wal.sync().unwrap_err();
+        let (wal, report) = reopen(&disk.crash());
+        assert!(report.records == 0 && wal.next_lsn() >= next, "{report}");
+    }
+}
+
+/// Opening puts them aside once there is room to go on: so they have to be there until then.
+#[test]
+fn what_opening_is_to_put_aside_stays_for_that_when_the_log_is_truncated() {
+    let disk = MemDisk::new();
+    let (wal, control) = scripted(&disk);
+    let all = fill(&wal, 0, 10);
+    control.on_remove(Rule::Fail(ErrorKind::Other));
+    wal.truncate_after(all[2].end).unwrap_err();
+    fill(&wal, 10, 18);
+    drop(wal);
+    let (wal, control) = {
+        let (sink, control) = ScriptSink::open(&disk);
+        control.on_create(Rule::Fail(ErrorKind::StorageFull));
+        (Wal::open(sink, tiny()).unwrap().0, control)
+    };
+    assert_holds(&wal, (0..3).chain(10..18));
+    wal.truncate_before(Lsn::MAX).unwrap();
+    assert_holds(&wal, 14..18);
+    control.on_create(Rule::Pass);
+    fill(&wal, 18, 19);
+    assert_eq!(disk.sequences().len(), 2);
+    assert_holds(&wal, 14..19);
+    assert_holds(&reopen(&disk.crash()).0, 14..19);
+}
+
+/// The stream goes on further on behind a hole as it does behind a cut, but readers are led over it.
+#[test]
+fn a_hole_in_what_was_kept_is_not_taken_for_what_was_cut_off() {
+    let disk = MemDisk::new();
+    let wal = open(&disk, tiny());
+    let all = fill(&wal, 0, 14);
+    wal.truncate_before(all[4].lsn).unwrap();
+    let next = wal.truncate_after(all[5].lsn).unwrap();
+    let start = wal.start_lsn();
+    drop(wal);
+    let mut bytes = disk.file(2);
+    bytes[5000] ^= 1;
+    disk.put_file(2, bytes);
+    assert!(matches!(Wal::open(MemSink::open(&disk).unwrap(), tiny()), Err(Error::Corrupt(_))));
+    let options = tiny().recovery(RecoveryMode::Salvage);
+    let (wal, report) = Wal::open(MemSink::open(&disk).unwrap(), options).unwrap();
+    assert_eq!((report.holes.len(), wal.start_lsn()), (1, start), "{report}");
+    assert_holds(&wal, []);
+    assert!(fill(&wal, 20, 21)[0].lsn > next);
+    assert_holds(&wal, 20..21);
+    // As it can be read without opening it.
+    drop(wal);
+    assert_holds(&reopen(&disk).0, 20..21);
 }
 
 /// Each call that changes the disk fails in turn: the log is cut or not, and says which.

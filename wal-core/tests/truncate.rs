@@ -262,6 +262,30 @@ fn a_closed_or_poisoned_log_keeps_everything() {
     assert_holds(&handle, 0, 9);
 }
 
+/// A log that has found no room to go on in opens all the same, perhaps to be truncated.
+#[test]
+fn the_newest_file_stays_until_the_next_one_is_there() {
+    let disk = MemDisk::new();
+    let all = fill(&open(&disk, tiny()), 0, 14);
+    let (sink, control) = ScriptSink::open(&disk);
+    control.on_create(Rule::Fail(ErrorKind::StorageFull));
+    let (wal, _) = Wal::open(sink, tiny()).unwrap();
+    let newest = header(&disk, 4).base;
+    assert_eq!(wal.truncate_before(Lsn::MAX).unwrap().start, newest);
+    assert_eq!(disk.sequences(), [4]);
+    assert_holds(&wal, 12, 14);
+    for left in [disk.crash(), disk.snapshot()] {
+        let (wal, report) = reopen(&left);
+        assert_eq!((report.start, report.end), (newest, all[13].end), "{report}");
+        assert_holds(&wal, 12, 14);
+    }
+    control.on_create(Rule::Pass);
+    fill(&wal, 14, 15);
+    assert!(wal.truncate_before(Lsn::MAX).unwrap().start > newest);
+    assert_eq!(disk.sequences(), [5]);
+    assert_holds(&reopen(&disk.crash()).0, 14, 15);
+}
+
 /// A file that could not be read at all goes with those before it, and a hole is not given up
 /// before the position is behind it.
 #[test]

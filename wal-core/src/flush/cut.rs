@@ -81,7 +81,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         if let Some(file) = files.last_mut().filter(|file| file.header.sequence == last.0) {
             file.end = Some(last.1);
         }
-        files.push(ReadFile { header, end: None });
+        files.push(ReadFile::behind_cut(header));
         drop(files);
         // Release: pairs with the Acquire in `Follow::cuts`, so that who sees that there was a cut
         // finds the table that it has left.

@@ -185,6 +185,10 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         if let Some(start) = &mut pipeline.start {
             start.run(&shared.sink)?;
             pipeline.start = None;
+            let mut files = shared.files.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(newest) = files.last_mut() {
+                newest.begun = true;
+            }
         }
         Ok(())
     }
@@ -308,7 +312,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     fn add_file(&self, header: file_header::FileHeader, end: Lsn) {
         self.end_file(end);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        files.push(ReadFile { header, end: None });
+        files.push(ReadFile::new(header));
     }
 
     /// Tells readers that the newest file holds nothing at or behind `end`.

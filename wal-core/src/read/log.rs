@@ -37,9 +37,8 @@ impl Log {
         visit: &mut dyn FnMut(record::Record<'_>),
     ) -> Result<Self, Error> {
         let scan = recover::scan(&source, options, visit)?;
-        let files = scan.files.iter();
         let inner = Scanned {
-            files: files.map(|f| ReadFile { header: f.header, end: Some(f.end) }).collect(),
+            files: ReadFile::all(&scan, None),
             holes: scan.report.holes.iter().map(|h| h.lsn..h.lsn.advance(h.len)).collect(),
             end: scan.end,
             report: scan.report,

@@ -105,7 +105,7 @@ impl dyn Follow + '_ {
     /// what the reader has seen last may be gone.
     fn check_cut(&self, lsn: Lsn) -> Result<(), Error> {
         self.files(|files| match files.iter().find(|file| lsn < file.header.base) {
-            Some(next) if cut_off(next).is_some_and(|cut| cut.start < lsn) => {
+            Some(next) if next.cut_off.as_ref().is_some_and(|cut| cut.start < lsn) => {
                 Err(truncated(lsn, next))
             }
             _ => Ok(()),
@@ -150,14 +150,6 @@ impl<S: SegmentSink, P: Probe> Follow for Shared<S, P> {
 /// and its own base nothing was ever written.
 pub(crate) fn reach(first: &ReadFile) -> Lsn {
     first.header.prev.map_or(first.header.base, |prev| prev.end)
-}
-
-/// What was cut off before `file` began. The next life of a log goes on where it ended; only behind
-/// a cut does it leave out more than the alignment takes.
-fn cut_off(file: &ReadFile) -> Option<Range<Lsn>> {
-    let header = &file.header;
-    let end = header.prev.filter(|_| header.recovered)?.end;
-    (end.align_up(u64::from(header.align)) < header.base).then_some(end..header.base)
 }
 
 /// A position of a log that starts with `first`.

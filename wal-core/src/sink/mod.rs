@@ -268,8 +268,8 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the removal fails. The log then does not open; a log that is open goes on, and the next
-    /// opening moves the file aside.
+    /// If the removal fails. The log then does not open; a log that is open goes on, its next
+    /// truncation tries again, and the next opening moves the file aside.
     fn remove_unused(&self, sequence: u64) -> Result<(), SinkError>;
 
     /// Removes file `sequence`, whose records nobody needs any more. On return it is gone from the

@@ -1,6 +1,6 @@
 //! Bugs of cutting a log back: what decides, what of it stays, and what comes back.
 
-use super::Layer::Core;
+use super::Layer::{Core, Lives};
 use super::{Bug, Edit};
 
 const CUT: &str = "wal-core/src/flush/cut.rs";
@@ -44,6 +44,38 @@ pub(super) const BUGS: &[Bug] = &[
             file: "wal-core/src/truncate.rs",
             find: "sink.remove_unused(file.sequence)",
             replace: "sink.retire(file.sequence)",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-file-recycled-later",
+        what: "a file that was cut off and could not be removed is used again after the next truncation",
+        edits: &[Edit {
+            file: "wal-core/src/truncate.rs",
+            find: "            // They must not be kept for reuse.
+            self.remove_cut_files(&mut front)?;
+",
+            replace: "",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-denied",
+        what: "a cut that could not look for the files to remove says that nothing was cut",
+        edits: &[Edit {
+            file: "wal-core/src/truncate.rs",
+            find: "let listing = sink.list().map_err(failed)?;",
+            replace: "let listing = sink.list().map_err(Arc::new).map_err(Error::Sink)?;",
+        }],
+        caught_by: &[Core("cut"), Lives],
+    },
+    Bug {
+        name: "hole-taken-for-cut",
+        what: "a reader is refused at a hole as if the log had been cut back there",
+        edits: &[Edit {
+            file: "wal-core/src/shared.rs",
+            find: "!scan.report.holes.iter().any(|hole| range.contains(&hole.lsn))",
+            replace: "!range.is_empty()",
         }],
         caught_by: &[Core("cut")],
     },

@@ -172,8 +172,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a log is opened behind the last position that there is",
         edits: &[Edit {
             file: OPEN,
-            find: "if scan.end.get().max(sequence) >= 1 << 63 {",
-            replace: "if scan.end.get().max(sequence) == u64::MAX {",
+            find: "if scan.next.get().max(sequence) >= 1 << 63 {",
+            replace: "if scan.next.get().max(sequence) == u64::MAX {",
         }],
         caught_by: &[Core("regressions")],
     },

@@ -51,12 +51,32 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Lives, Core("truncate"), Shuttle("truncating")],
     },
     Bug {
+        name: "newest-file-goes",
+        what: "every file goes while the one in which the log goes on is not there for want of room",
+        edits: &[Edit {
+            file: TRUNCATE,
+            find: "next.begun",
+            replace: "next.header.recovered",
+        }],
+        caught_by: &[Core("truncate")],
+    },
+    Bug {
+        name: "kept-for-opening-goes",
+        what: "a file that opening has yet to put aside is removed, and the log never goes on",
+        edits: &[Edit {
+            file: TRUNCATE,
+            find: "for file in over.filter(|file| !front.put_away.contains(&file.sequence)) {",
+            replace: "for file in over {",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
         name: "failed-removal-forgotten",
         what: "a file that could not be removed is never tried again",
         edits: &[Edit {
             file: TRUNCATE,
             find: "            let listing = shared.sink.list()",
-            replace: "            *gone_below = first;
+            replace: "            front.gone_below = first;
             let listing = shared.sink.list()",
         }],
         caught_by: &[Core("truncate")],

@@ -14,6 +14,8 @@ pub type Found = (Lsn, Vec<u8>);
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     records: BTreeMap<Lsn, Record>,
+    /// What was cut off: none of it is there, unless the device lies.
+    cut_off: BTreeMap<Lsn, Record>,
     /// Calls that have not returned, or that failed: all of such a call or nothing may be there.
     maybe: Vec<Vec<Vec<u8>>>,
     /// Everything before is durable, by what calls have returned.
@@ -134,7 +136,7 @@ impl Oracle {
     /// The cut has returned: what lay behind it is gone for good, and the log goes on at `next`.
     pub fn was_cut(&mut self, next: Lsn) {
         if let Some(lsn) = self.cutting.take() {
-            self.records.split_off(&lsn);
+            self.cut_off.append(&mut self.records.split_off(&lsn));
             self.floor = self.floor.max(next);
             self.durable = self.durable.max(lsn);
             self.started_anew(next);
@@ -193,7 +195,7 @@ impl Oracle {
     ) -> Result<(), String> {
         if let Some(cut) = self.cutting.take().filter(|&cut| end <= cut || start > cut) {
             // It got through, or what lay behind was lost without it, and is then given out again.
-            self.records.split_off(&cut);
+            self.cut_off.append(&mut self.records.split_off(&cut));
             (self.durable, self.written) = (self.durable.min(cut), self.written.min(cut));
             self.started_anew(start);
         }
@@ -250,7 +252,8 @@ impl Oracle {
         (self.durable, self.written, self.floor) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
     }
 
-    /// Whether all of these were appended, wherever something between them is missing.
+    /// Whether all of these were appended, wherever something between them is missing. A device that
+    /// has lost where the log was cut back to brings back what was cut off.
     ///
     /// # Errors
     ///
@@ -258,10 +261,15 @@ impl Oracle {
     pub fn holds(&mut self, found: &[Found]) -> Result<(), String> {
         let mut rest = found;
         while let Some((lsn, payload)) = rest.first() {
-            let count = match self.records.get(lsn) {
-                Some(record) if record.payload == *payload => 1,
-                Some(_) => return Err(format!("the record at {lsn} has changed")),
-                None => self.unconfirmed(rest)?,
+            let is_in = |records: &BTreeMap<Lsn, Record>| {
+                records.get(lsn).is_some_and(|record| record.payload == *payload)
+            };
+            let count = if is_in(&self.records) || is_in(&self.cut_off) {
+                1
+            } else if self.records.contains_key(lsn) {
+                return Err(format!("the record at {lsn} has changed"));
+            } else {
+                self.unconfirmed(rest)?
             };
             rest = &rest[count..];
         }
