@@ -56,9 +56,8 @@ impl ReadFile {
         let all = old.chain(newest.map(|header| (header, None)));
         let of = |(header, end)| {
             // The stream goes on further on behind a hole, too, and readers are led over that.
-            let cut_off = cut_off(&header).filter(|range| {
-                !scan.report.holes.iter().any(|hole| range.contains(&hole.lsn))
-            });
+            let cut_off = cut_off(&header)
+                .filter(|range| !scan.report.holes.iter().any(|hole| range.contains(&hole.lsn)));
             Self { header, end, begun: true, cut_off }
         };
         all.map(of).collect()

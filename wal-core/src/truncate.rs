@@ -101,15 +101,18 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// on at; all others read on. [Holds](Self::hold) are of no effect: they are
     /// about the other end.
     ///
-    /// Blocks for I/O: reads headers of the file that `lsn` lies in, makes a new file, writes and
-    /// syncs its header, removes the files that are not needed any more. What it costs does not
-    /// depend on the length of the log.
+    /// Blocks for I/O: makes what is there durable, reads headers of the file that `lsn` lies in,
+    /// makes a new file, writes and syncs its header, removes the files that are not needed any more.
+    /// What it costs does not depend on the length of the log. Do not call it while the same thread
+    /// holds a [`Reservation`](crate::Reservation): it would wait for itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] if `lsn` lies before the start of the log, [`Error::NotARecord`] if it lies within a record or batch, [`Error::NoSpace`] if there is no
-    /// room for the new file, [`Error::Closed`]: nothing is cut. [`Error::Poisoned`] if a write or
-    /// sync fails: the log is cut or not when it is opened again. [`Error::Sink`] with
+    /// [`Error::Truncated`] if `lsn` lies before the start of the log, [`Error::NotARecord`] if it
+    /// lies within a record or batch, [`Error::Corrupt`] if what lies before it is damaged,
+    /// [`Error::NoSpace`] or [`Error::Sink`] if the new file cannot be made, [`Error::Closed`]: nothing
+    /// is cut, now or later. [`Error::Poisoned`] if a write or sync fails: the log is cut or not when
+    /// it is opened again. [`Error::Sink`] with
     /// [`SinkOp::Remove`](crate::sink::SinkOp::Remove) if a file could not be removed: the log is
     /// cut all the same; the next truncation at either end tries again to remove that file, and
     /// opening the log again puts it aside.

@@ -33,14 +33,19 @@ fn scripted(disk: &MemDisk) -> (Wal<ScriptSink>, Control) {
     (Wal::open(sink, tiny()).unwrap().0, control)
 }
 
-/// Opens what a crash has left; the reader that was written from the format alone must agree.
+/// Opens what a crash has left.
 fn reopen(disk: &MemDisk) -> (Wal<MemSink>, RecoveryReport) {
+    second_opinion(disk);
+    Wal::open(MemSink::open(disk).unwrap(), tiny()).unwrap()
+}
+
+/// The reader that was written from the format alone must agree.
+fn second_opinion(disk: &MemDisk) {
     let mut records = Vec::new();
     let found = wal_core::recover::scan(disk, Default::default(), &mut |record| {
         records.push((record.lsn, record.payload.to_vec()));
     });
     agree(&found, &records, &naively(disk).unwrap()).unwrap();
-    Wal::open(MemSink::open(disk).unwrap(), tiny()).unwrap()
 }
 
 #[track_caller]
@@ -330,6 +335,62 @@ fn a_hole_in_what_was_kept_is_not_taken_for_what_was_cut_off() {
     // As it can be read without opening it.
     drop(wal);
     assert_holds(&reopen(&disk).0, 20..21);
+}
+
+/// The header was durable before anything was written behind it. So what is there proves damage, and
+/// neither brings back what was cut off nor goes with the header.
+#[test]
+fn damage_to_the_header_of_a_cut_is_known_by_what_follows_it() {
+    for reopened in [false, true] {
+        let disk = MemDisk::new();
+        let mut wal = open(&disk, tiny());
+        let all = fill(&wal, 0, 6);
+        let next = wal.truncate_after(all[2].lsn).unwrap();
+        if reopened {
+            drop(wal);
+            wal = reopen(&disk).0;
+        }
+        fill(&wal, 10, 11);
+        drop(wal);
+        let newest = *disk.sequences().last().unwrap();
+        for byte in [0, 50, 4095] {
+            let disk = disk.snapshot();
+            let mut bytes = disk.file(newest);
+            bytes[byte] ^= 1;
+            disk.put_file(newest, bytes);
+            second_opinion(&disk);
+            match Wal::open(MemSink::open(&disk).unwrap(), tiny()) {
+                Err(Error::Corrupt(found)) => assert_eq!((found.file, found.proof), (newest, next)),
+                other => panic!("{:?}", other.map(|(_, report)| report)),
+            }
+        }
+    }
+}
+
+/// What a record too large for it has left vacant behind a cut is no file to cut back to: the log
+/// would start in what was cut off.
+#[test]
+fn a_log_that_is_empty_once_more_starts_where_it_goes_on() {
+    for reopened in [false, true] {
+        let disk = MemDisk::new();
+        let mut wal = open(&disk, tiny());
+        let all = fill(&wal, 0, 6);
+        wal.truncate_before(all[4].lsn).unwrap();
+        wal.truncate_after(all[4].lsn).unwrap();
+        let large = wal.append_and_sync(&vec![1; 30_000]).unwrap();
+        if reopened {
+            drop(wal);
+            wal = reopen(&disk).0;
+        }
+        let next = wal.truncate_after(large.lsn).unwrap();
+        assert_eq!((wal.start_lsn(), disk.sequences().len()), (next, 1));
+        assert_holds(&wal, []);
+        fill(&wal, 7, 9);
+        assert_holds(&wal, 7..9);
+        let (wal, report) = reopen(&disk.crash());
+        assert_eq!(report.verdict, Verdict::Clean, "{report}");
+        assert_holds(&wal, 7..9);
+    }
 }
 
 /// Each call that changes the disk fails in turn: the log is cut or not, and says which.

@@ -55,6 +55,8 @@ struct Gap {
     from: Lsn,
     /// Where the next one starts instead.
     to: Lsn,
+    /// The file that starts there, if its header was durable before anything else was written.
+    begun: Option<u64>,
 }
 
 /// A segment that waits to be recycled.
@@ -85,7 +87,7 @@ impl Pipeline {
             start,
             prepare: true,
         };
-        pipeline.skip(file.base);
+        pipeline.skip(file.base, Some(file.sequence));
         pipeline
     }
 
@@ -94,24 +96,26 @@ impl Pipeline {
         self.link = file.prev.map_or(Link::NONE, |last| last.last_frame);
         (self.file, self.end) = (file, end);
         self.gaps.clear();
-        self.skip(file.base);
+        self.skip(file.base, Some(file.sequence));
         self.prepare = true;
     }
 
     /// Notes that what comes next starts at `to`, in another file, and not where it would have.
-    pub(super) fn skip(&mut self, to: Lsn) {
+    pub(super) fn skip(&mut self, to: Lsn, begun: Option<u64>) {
         let from = self.end.align_up(u64::from(self.file.align));
         if from < to {
-            self.gaps.push_back(Gap { from, to });
+            self.gaps.push_back(Gap { from, to, begun });
         }
     }
 
-    /// What a header may claim to be durable when the watermark stands at `durable`: no more than
-    /// was written. Behind a gap the watermark is further on, and a header that is lost together
-    /// with the one that names the gap would prove the loss of what never was.
-    pub(super) fn claim(&mut self, durable: Lsn) -> Lsn {
+    /// What a header in `file` may claim to be durable when the watermark stands at `durable`: no
+    /// more than was written. Behind a gap the watermark is further on, and a header that is lost
+    /// together with the one that names the gap would prove the loss of what never was. In the file
+    /// behind a cut it does prove one: that of a header which was durable before.
+    pub(super) fn claim(&mut self, durable: Lsn, file: u64) -> Lsn {
         self.gaps.retain(|gap| gap.to >= durable);
-        self.gaps.iter().find(|gap| gap.to == durable).map_or(durable, |gap| gap.from)
+        let gap = self.gaps.iter().find(|gap| gap.to == durable && gap.begun != Some(file));
+        gap.map_or(durable, |gap| gap.from)
     }
 
     /// The file that the pipeline writes to.

@@ -162,7 +162,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
                 // For readers, the file ends before the range, whatever the watermark.
                 let end = self.pipeline().end;
                 self.shared.end_file(end);
-                self.pipeline().skip(next.base);
+                self.pipeline().skip(next.base, None);
                 self.pass(next.base, None);
             }
         }
@@ -209,7 +209,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
         let durable = shared.durable();
         let pipeline = self.pipeline();
-        let claim = pipeline.claim(durable);
+        let claim = pipeline.claim(durable, place.file);
         let header = pipeline.header_of(place, salt, claim, created);
         let end = pipeline.end;
         pipeline.file = header;
@@ -222,7 +222,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     fn frame_header(&mut self, kind: frame::Kind, lsn: Lsn, len: u64, salt: u64) -> frame::Header {
         let durable = self.shared.durable();
         let pipeline = self.pipeline();
-        let durable = pipeline.claim(durable);
+        let durable = pipeline.claim(durable, pipeline.file.sequence);
         let header = frame::Header { kind, lsn, len, durable, prev: pipeline.link, salt };
         pipeline.link = header.link();
         pipeline.end = header.end();

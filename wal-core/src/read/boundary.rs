@@ -8,6 +8,7 @@ use crate::format::file_header::Predecessor;
 use crate::format::{frame, record};
 use crate::lsn::Lsn;
 use crate::recover::Reason;
+use crate::shared::ReadFile;
 
 /// The end of the last record before `lsn`, as the header of a file that follows it names it; `None`
 /// if nothing of the log lies before. Everything before `lsn` is durable.
@@ -17,12 +18,13 @@ pub(crate) fn end_before(log: Arc<dyn Follow>, lsn: Lsn) -> Result<Option<Predec
         0 => Ok(files[0].clone()),
         after => Ok(files[after - 1].clone()),
     })?;
+    let before = last_frame_before(&*log, &file);
     if lsn <= file.header.base {
-        return Ok(file.header.prev);
+        return Ok(before);
     }
     let start = file.header.base;
     let mut cursor = Cursor::at_file(log, file, start);
-    let mut last = cursor.file.header.prev;
+    let mut last = before;
     while let Some(found) = cursor.frame()? {
         if found.lsn >= lsn {
             break;
@@ -47,6 +49,18 @@ pub(crate) fn end_before(log: Arc<dyn Follow>, lsn: Lsn) -> Result<Option<Predec
         cursor.at = end;
     }
     Ok(last)
+}
+
+/// Where the log ends without `file` and what follows it. A vacant file that `file` names is none to
+/// end in: it may begin behind what was cut off before it.
+fn last_frame_before(log: &dyn Follow, file: &ReadFile) -> Option<Predecessor> {
+    let mut prev = file.header.prev?;
+    while let Some(named) = log.file(prev.sequence)
+        && prev.end <= named.header.base
+    {
+        prev = named.header.prev?;
+    }
+    Some(prev)
 }
 
 impl Cursor {

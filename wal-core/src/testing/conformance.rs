@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed call fails its clause")]
 #![allow(clippy::missing_panics_doc, reason = "every clause panics if it is broken, and says so")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Store;
 use crate::error::Error;
 use crate::format::file_header::BLOCK_LEN;
+use crate::lsn::Lsn;
 use crate::options::Options;
 use crate::sink::{
     Completion, Created, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
@@ -799,4 +800,55 @@ pub fn a_log_is_truncated_on_it<St: Store>() {
         }
     }
     assert!(begun.is_sorted() && begun[0] == 0 && begun[35] > next / 2, "{begun:?}");
+}
+
+/// A log that is cut back while two threads append, again and again: in a record's place, within a
+/// frame, before a record larger than a segment; held, after each cut and each crash, against a list.
+pub fn a_log_is_cut_back_on_it<St: Store>() {
+    let store = St::new();
+    let options = || Options::default().segment_size(16 << 10).segments(3).file_size(64 << 10);
+    let payload = |n: u64| {
+        let mut payload = bytes(n as u8, if n % 11 == 10 { 40_000 } else { 8 + 997 * (n % 7) });
+        payload[..8].copy_from_slice(&n.to_le_bytes());
+        payload
+    };
+    let check = |wal: &Wal<St::Sink>, expected: &BTreeMap<Lsn, u64>, what: &str| {
+        let found = wal.iter_from(wal.start_lsn()).unwrap().map(Result::unwrap);
+        let found: BTreeMap<_, _> = found.map(|record| (record.lsn, record.payload)).collect();
+        assert!(found.keys().eq(expected.keys()), "{what}: other records");
+        assert!(found.iter().all(|(lsn, p)| *p == payload(expected[lsn])), "{what}: other bytes");
+    };
+    let (mut expected, mut begun) = (BTreeMap::new(), 0);
+    for life in 0..3 {
+        let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+        check(&wal, &expected, "opened again");
+        for round in 0..6 {
+            let what = format!("life {life}, round {round}");
+            let append = |from: u64| {
+                let all = (from..from + 12).map(|n| (wal.append(&payload(n)).unwrap().lsn, n));
+                all.collect::<BTreeMap<_, _>>()
+            };
+            let before = append(begun);
+            let at = before.keys().nth(round * 2).copied().unwrap_or_default();
+            let (next, beside) = std::thread::scope(|scope| {
+                let beside = [12, 24].map(|ahead| scope.spawn(move || append(begun + ahead)));
+                let next = wal.truncate_after(at).unwrap();
+                (next, beside.map(|thread| thread.join().unwrap()))
+            });
+            begun += 36;
+            // What the others have appended meanwhile came before the cut or behind it.
+            let all = beside.into_iter().chain([before]).flatten();
+            expected.extend(all.filter(|&(lsn, _)| lsn < at || lsn >= next));
+            wal.sync().unwrap();
+            check(&wal, &expected, &what);
+            for after in [store.power_loss(), store.process_crash()].into_iter().flatten() {
+                let (again, report) = Wal::open(after.open().unwrap(), options()).unwrap();
+                assert!(again.next_lsn() >= next, "{what}: positions are given out again");
+                check(&again, &expected, &format!("{what}, {report}"));
+            }
+        }
+        if life == 1 {
+            wal.close().unwrap();
+        }
+    }
 }

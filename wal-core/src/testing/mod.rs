@@ -138,6 +138,7 @@ macro_rules! sink_conformance {
             memory_is_as_asked
             a_log_lives_on_it
             a_log_is_truncated_on_it
+            a_log_is_cut_back_on_it
         }
     };
 }

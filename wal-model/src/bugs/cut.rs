@@ -70,6 +70,26 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Core("cut"), Lives],
     },
     Bug {
+        name: "cut-unproved",
+        what: "what follows a cut does not prove it, so that damage to its header undoes it",
+        edits: &[Edit {
+            file: "wal-core/src/flush/pipeline.rs",
+            find: "gap.to == durable && gap.begun != Some(file)",
+            replace: "gap.to == durable",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
+        name: "cut-to-a-vacant-file",
+        what: "a log is cut back to a file without a frame, which begins in what was cut off",
+        edits: &[Edit {
+            file: "wal-core/src/read/boundary.rs",
+            find: "&& prev.end <= named.header.base",
+            replace: "&& prev.end < named.header.prev?.end",
+        }],
+        caught_by: &[Core("cut")],
+    },
+    Bug {
         name: "hole-taken-for-cut",
         what: "a reader is refused at a hole as if the log had been cut back there",
         edits: &[Edit {

@@ -297,8 +297,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a header claims as durable the range before it that was given up",
         edits: &[Edit {
             file: "wal-core/src/flush/pipeline.rs",
-            find: "self.gaps.iter().find(|gap| gap.to == durable).map_or(durable, |gap| gap.from)",
-            replace: "durable",
+            find: "gap.map_or(durable, |gap| gap.from)",
+            replace: "gap.map_or(durable, |_| durable)",
         }],
         caught_by: &[Core("crash"), Lives],
     },

@@ -353,12 +353,11 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
     let mut closed = false;
     for (index, (file, frames)) in chain.iter().enumerate() {
         if !left.has_header(file) {
-            // Without a file before it, nothing tells where it began; behind a cut that was none, it
-            // would have begun where the log goes on.
+            // Nothing tells where it began: without a file before it nowhere, otherwise where the log
+            // goes on, whatever was cut off there.
             let (lsn, end) = match index.checked_sub(1).map(|before| chain[before].0.align) {
                 None => (0, 0),
-                Some(align) if file.follows_cut() => (u64::next_multiple_of(end, align), end),
-                Some(_) => (file.base, end),
+                Some(align) => (end.next_multiple_of(align), end),
             };
             return Err(Bad { file: index, frames: 0, lsn, end, from: 0 });
         }

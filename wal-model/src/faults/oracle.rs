@@ -16,6 +16,8 @@ pub struct Oracle {
     records: BTreeMap<Lsn, Record>,
     /// What was cut off: none of it is there, unless the device lies.
     cut_off: BTreeMap<Lsn, Record>,
+    /// The device has lied.
+    forgiven: bool,
     /// Calls that have not returned, or that failed: all of such a call or nothing may be there.
     maybe: Vec<Vec<Vec<u8>>>,
     /// Everything before is durable, by what calls have returned.
@@ -203,8 +205,11 @@ impl Oracle {
             Durability::ProcessCrash => self.durable.max(self.written),
             _ => self.durable,
         };
-        if start > self.start.1 {
-            return Err(format!("the log starts at {start}, behind {}", self.start.1));
+        // An empty log may start further on than it did: where it goes on.
+        if let Some((lost, _)) = self.records.range(self.start.1..start.max(self.start.1)).next()
+            && (*lost < safe || !found.is_empty())
+        {
+            return Err(format!("the log starts at {start}, behind {lost}"));
         }
         self.records = self.records.split_off(&start);
         if let Some((lost, _)) = self.records.range(end.max(start)..).next()
@@ -215,7 +220,8 @@ impl Oracle {
         let mut kept = BTreeMap::new();
         let mut rest = found;
         while let Some((lsn, payload)) = rest.first() {
-            match self.records.remove(lsn) {
+            let back = self.cut_off.get(lsn).filter(|_| self.forgiven);
+            match self.records.remove(lsn).or_else(|| back.cloned()) {
                 Some(record) if record.payload == *payload => {
                     kept.insert(*lsn, record);
                     rest = &rest[1..];
@@ -247,8 +253,9 @@ impl Oracle {
         Ok(())
     }
 
-    /// Nothing has to be there any more: the device has lied.
+    /// Nothing has to be there any more, and what was cut off may be: the device has lied.
     pub fn forgive(&mut self) {
+        self.forgiven = true;
         (self.durable, self.written, self.floor) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
     }
 
