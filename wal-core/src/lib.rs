@@ -44,7 +44,7 @@ pub use error::Error;
 pub use hold::{Hold, Pin};
 pub use lsn::{Appended, Lsn};
 pub use options::{AmbiguousTail, Executor, Options, Padding, RecoveryMode};
-pub use read::{Cursor, Entry, Record, Records, Tail};
+pub use read::{Cursor, Entry, Record, Records, RecordsBack, Tail};
 pub use recover::{Corruption, Cut, Reason, RecoveryReport, Verdict};
 pub use reservation::Reservation;
 pub use shared::Stats;

@@ -68,7 +68,7 @@ const RETIRES_THE_NEXT: Wrong = 29;
 #[test]
 fn each_clause_fails_on_a_sink_that_breaks_it() {
     use conformance::*;
-    let cases: [(&str, fn()); 30] = [
+    let cases: [(&str, fn()); 31] = [
         ("a file from nowhere", a_new_store_is_empty::<Odd<BEGINS_WITH_A_FILE>>),
         ("half a file", create_makes_the_whole_file::<Odd<CREATES_HALF>>),
         ("no second create", create_can_be_repeated::<Odd<CREATES_ONCE>>),
@@ -99,6 +99,7 @@ fn each_clause_fails_on_a_sink_that_breaks_it() {
         ("no retiring while busy", retiring_goes_on_beside_everything::<Odd<RETIRES_IN_TURN>>),
         ("the wrong one retired", retired_files_are_gone::<Odd<RETIRES_THE_NEXT>>),
         ("a log that comes back", a_log_is_truncated_on_it::<Odd<RETIRES_NOTHING>>),
+        ("a cut that does not last", a_log_is_cut_back_on_it::<Odd<SYNCS_NOTHING>>),
     ];
     for (what, clause) in cases {
         assert!(catch_unwind(clause).is_err(), "{what}: its clause does not mind");

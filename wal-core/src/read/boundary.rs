@@ -65,7 +65,7 @@ fn last_frame_before(log: &dyn Follow, file: &ReadFile) -> Option<Predecessor> {
 
 impl Cursor {
     /// The next frame of the file, of whatever kind, or `None` behind the last.
-    fn frame(&mut self) -> Result<Option<frame::Header>, Error> {
+    pub(super) fn frame(&mut self) -> Result<Option<frame::Header>, Error> {
         self.at = self.at.align_up(u64::from(self.file.header.align));
         if let Some(end) = self.log.hole_end(self.at) {
             self.at = end;

@@ -1,13 +1,12 @@
 //! Walking the stream: files, frames, records.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Follow;
 use crate::error::Error;
 use crate::format::{frame, record};
 use crate::lsn::Lsn;
-use crate::recover::{Corruption, Reason};
+use crate::recover::Reason;
 use crate::shared::ReadFile;
 
 /// Bytes read at once when walking through records.
@@ -233,15 +232,7 @@ impl Cursor {
     }
 
     pub(super) fn corrupt(&self, reason: Reason) -> Error {
-        let (sequence, lsn) = (self.file.header.sequence, self.at);
-        let listed = self.log.source().list().ok();
-        let path = listed
-            .and_then(|l| l.files.into_iter().find(|file| file.sequence == sequence))
-            .map_or_else(PathBuf::new, |file| file.path);
-        let len = self.limit.distance_from(lsn).unwrap_or(0);
-        let offset = self.file.header.offset_of(lsn);
-        let proof = self.limit;
-        Error::from(Corruption { reason, lsn, file: sequence, path, offset, len, proof })
+        self.log.corrupt(&self.file, self.at, self.limit, reason)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Cursor, Follow, Records, read_at};
+use super::{Cursor, Follow, Records, RecordsBack, read_at};
 use crate::error::Error;
 use crate::format::record;
 use crate::lsn::Lsn;
@@ -78,6 +78,15 @@ impl Log {
     /// As for [`Wal::cursor_from`](crate::Wal::cursor_from).
     pub fn cursor_from(&self, lsn: Lsn) -> Result<Cursor, Error> {
         Cursor::new(self.follow(), lsn)
+    }
+
+    /// As [`Wal::iter_back_from`](crate::Wal::iter_back_from).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Wal::iter_back_from`](crate::Wal::iter_back_from).
+    pub fn iter_back_from(&self, lsn: Lsn) -> Result<RecordsBack, Error> {
+        RecordsBack::new(self.follow(), lsn)
     }
 
     fn follow(&self) -> Arc<dyn Follow> {

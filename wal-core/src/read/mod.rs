@@ -6,11 +6,13 @@
 //! A file may be retired while it is read, and used again under another number. So what was read
 //! counts only if the file is still in the log's table of files afterwards: it is taken out before.
 
+mod back;
 mod boundary;
 mod cursor;
 mod log;
 mod tail;
 
+pub use back::RecordsBack;
 pub(crate) use boundary::end_before;
 pub use cursor::{Cursor, Entry, Record, Records};
 pub use log::Log;
@@ -18,12 +20,14 @@ pub use tail::Tail;
 pub(crate) use tail::{News, Watch};
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::Error;
 use crate::format::record;
 use crate::lsn::Lsn;
 use crate::probe::Probe;
+use crate::recover::{Corruption, Reason};
 use crate::shared::{ReadFile, Shared};
 use crate::sink::{LogSource, SegmentSink};
 use crate::sync::Ordering;
@@ -110,6 +114,28 @@ impl dyn Follow + '_ {
             }
             _ => Ok(()),
         })
+    }
+
+    /// [`check_cut`](Self::check_cut) for a reader that goes backwards and has read up to `lsn`.
+    fn check_kept(&self, lsn: Lsn) -> Result<(), Error> {
+        self.files(|files| match files.first() {
+            Some(first) if lsn < reach(first) => Err(truncated(lsn, first)),
+            _ => Ok(()),
+        })?;
+        self.check_cut(lsn)
+    }
+
+    /// Damage at `lsn` of `file`, in a log that was durable up to `durable`.
+    fn corrupt(&self, file: &ReadFile, lsn: Lsn, durable: Lsn, reason: Reason) -> Error {
+        let header = &file.header;
+        let listed = self.source().list().ok();
+        let path = listed
+            .and_then(|l| l.files.into_iter().find(|file| file.sequence == header.sequence))
+            .map_or_else(PathBuf::new, |file| file.path);
+        let len = durable.distance_from(lsn).unwrap_or(0);
+        let (sequence, offset) = (header.sequence, header.offset_of(lsn));
+        let proof = durable;
+        Error::from(Corruption { reason, lsn, file: sequence, path, offset, len, proof })
     }
 
     /// Where the log starts.
@@ -240,6 +266,25 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// As for [`iter_from`](Self::iter_from).
     pub fn cursor_from(&self, lsn: Lsn) -> Result<Cursor, Error> {
         Cursor::new(self.follow(), lsn)
+    }
+
+    /// Iterates backwards over copies of the durable records whose LSN is less than `lsn`, newest
+    /// first, down to the first of the log: with [`Lsn::MAX`] over all that is durable now. What
+    /// becomes durable later is not seen. The iterator keeps the log open.
+    ///
+    /// It holds 1 MiB of the log at most, or the largest record, and the places of the records in
+    /// that: 8 bytes for each. It reads every byte once, those of a frame of more than 1 MiB twice.
+    /// Finding the first record reads the headers of the frames before it in its file, of which there
+    /// can be one for each block; so do the holes of a salvage. Blocks for I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] if `lsn` lies before the start of the log. The iterator itself yields
+    /// an error, and nothing after it, at damage, at a failed read, where a truncation has overtaken
+    /// it (also at the end, if the log started further back when the iterator was made), and where the
+    /// log was [cut back](Self::truncate_after) behind what the iterator has yielded.
+    pub fn iter_back_from(&self, lsn: Lsn) -> Result<RecordsBack, Error> {
+        RecordsBack::new(self.follow(), lsn)
     }
 
     /// Follows the log from the first record whose LSN is `lsn` or more: yields durable records in

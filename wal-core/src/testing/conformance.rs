@@ -852,3 +852,65 @@ pub fn a_log_is_cut_back_on_it<St: Store>() {
         }
     }
 }
+
+/// A log that is read backwards, in this life and the next, also while another thread appends and
+/// truncates: the same records as forwards in the opposite order, or word of the truncation.
+pub fn a_log_is_read_backwards_on_it<St: Store>() {
+    let store = St::new();
+    let options = || Options::default().segment_size(16 << 10).segments(3).file_size(64 << 10);
+    let payload = |n: u64| {
+        let mut payload = bytes(n as u8, if n % 31 == 30 { 40_000 } else { 8 + 997 * (n % 5) });
+        payload[..8].copy_from_slice(&n.to_le_bytes());
+        payload
+    };
+    let append = |wal: &Wal<St::Sink>, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            let appended = wal.append(&payload(n)).unwrap();
+            if n % 7 == 6 {
+                wal.wait_durable(appended.lsn).unwrap();
+            }
+        }
+        wal.sync().unwrap();
+    };
+    let check = |wal: &Wal<St::Sink>| {
+        let all: Vec<_> = wal.iter_from(wal.start_lsn()).unwrap().map(Result::unwrap).collect();
+        for from in [all.len(), all.len() / 2, 1] {
+            let lsn = all.get(from).map_or(Lsn::MAX, |record| record.lsn);
+            let back = wal.iter_back_from(lsn).unwrap().map(Result::unwrap);
+            assert!(back.eq(all[..from].iter().rev().cloned()), "before {lsn}: other records");
+        }
+        all.len() as u64
+    };
+    let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+    append(&wal, 0..100);
+    assert_eq!(check(&wal), 100);
+    drop(wal);
+    let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+    append(&wal, 100..120);
+    assert_eq!(check(&wal), 120);
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            for from in (120..280).step_by(20) {
+                append(&wal, from..from + 20);
+                wal.truncate_before(Lsn::new(wal.next_lsn().get() - 100_000)).unwrap();
+            }
+        });
+        while !beside.is_finished() {
+            let mut after = None;
+            for record in wal.iter_back_from(Lsn::MAX).unwrap() {
+                let record = match record {
+                    Err(Error::Truncated { lsn, first_available }) if lsn < first_available => {
+                        break;
+                    }
+                    record => record.unwrap(),
+                };
+                let n = u64::from_le_bytes(record.payload[..8].try_into().unwrap());
+                assert!(record.payload == payload(n), "record {n}");
+                assert!(after.is_none_or(|after| after == n + 1), "{n} comes before {after:?}");
+                after = Some(n);
+            }
+        }
+        beside.join().unwrap();
+    });
+    assert!(check(&wal) < 280);
+}

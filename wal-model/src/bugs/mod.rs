@@ -5,6 +5,7 @@
 //! traces, the state machine and the specification. `cargo bugs` runs them all and prints who
 //! caught what; it fails if one survives.
 
+mod back;
 pub mod command;
 mod cut;
 mod flush;
@@ -145,6 +146,7 @@ pub fn all() -> Vec<Bug> {
         storage::BUGS,
         retire::BUGS,
         cut::BUGS,
+        back::BUGS,
         process::BUGS,
         hostile::BUGS,
         mapped::BUGS,
