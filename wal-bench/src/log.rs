@@ -72,6 +72,48 @@ impl<S: SegmentSink> Writer for &Durable<S> {
     }
 }
 
+/// A log that each writer makes durable once in so many records.
+pub struct Synced<S: SegmentSink> {
+    /// The log.
+    pub wal: Wal<S>,
+    /// Records of a writer between two syncs.
+    pub every: u64,
+}
+
+/// A writer of a [`Synced`] log.
+pub struct Syncing<'a, S: SegmentSink> {
+    log: &'a Synced<S>,
+    since: u64,
+}
+
+impl<S: SegmentSink> Log for Synced<S> {
+    type Writer<'a> = Syncing<'a, S>;
+
+    fn writer(&self, _: usize) -> Syncing<'_, S> {
+        Syncing { log: self, since: 0 }
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        self.wal.syncs()
+    }
+}
+
+impl<S: SegmentSink> Writer for Syncing<'_, S> {
+    #[inline]
+    fn append(&mut self, payload: &[u8]) {
+        self.since += 1;
+        let appended = self.log.wal.append(payload);
+        let result = if self.since.is_multiple_of(self.log.every) {
+            appended.and_then(|appended| self.log.wal.wait_durable(appended.lsn))
+        } else {
+            appended.map(drop)
+        };
+        if let Err(error) = result {
+            fail(&error);
+        }
+    }
+}
+
 #[cold]
 pub(crate) fn fail(error: &dyn std::error::Error) -> ! {
     panic!("the bench cannot go on: {error}");
