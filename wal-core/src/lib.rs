@@ -16,6 +16,7 @@
 
 mod append;
 mod error;
+pub mod export;
 mod flush;
 pub mod format;
 mod future;

@@ -16,19 +16,19 @@ pub mod frame;
 pub mod record;
 
 /// Reads a little-endian `u32` at `at`; the caller has checked that it lies within `bytes`.
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut raw = [0; 4];
     raw.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(raw)
 }
 
 /// Reads a little-endian `u64` at `at`; the caller has checked that it lies within `bytes`.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut raw = [0; 8];
     raw.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(raw)
 }
 
-fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
+pub(crate) fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
     bytes[at..at + field.len()].copy_from_slice(field);
 }
