@@ -10,6 +10,7 @@ pub mod direct;
 pub mod files;
 mod options;
 mod prepare;
+pub mod restore;
 #[cfg(feature = "testing")]
 mod simulated;
 mod sink;
