@@ -13,6 +13,7 @@
 pub mod checksum;
 pub mod file_header;
 pub mod frame;
+pub mod layout;
 pub mod record;
 
 /// Reads a little-endian `u32` at `at`; the caller has checked that it lies within `bytes`.
