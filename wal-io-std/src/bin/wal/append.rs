@@ -9,13 +9,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
+use serde_json::json;
 use wal_core::format::record::stored_len;
-use wal_core::{Error, Lsn, Options, Verdict, Wal};
+use wal_core::{Error, Lsn, Options, Wal};
 use wal_io_std::FileSink;
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::input::{Cutting, Group, Grouping, Reader, Trouble};
-use crate::output::{grouped, sentence};
+use crate::output::{Output, grouped, told_of_recovery};
+use crate::paint::note;
+use crate::place;
 use crate::progress::Progress;
 
 /// The largest record that the tool appends, in bytes.
@@ -39,6 +42,10 @@ pub(crate) struct Args {
     /// everything is made durable at the end.
     #[arg(long)]
     ack: bool,
+    /// Print one JSON object at the end: `records`, `payload_bytes`, `syncs`, `seconds`, `end`. With
+    /// --ack, before it, one in a line for each record: `lsn`.
+    #[arg(long)]
+    json: bool,
     /// The input is framed: each record is its length (4 bytes, little-endian) and its bytes.
     #[arg(long)]
     framed: bool,
@@ -59,15 +66,11 @@ struct Input {
 pub(crate) fn run(args: &Args) -> Outcome<Code> {
     let started = Instant::now();
     let (inputs, total) = open_inputs(&args.files)?;
+    place::look(&args.dir)?;
     let options = Options::default().max_record_len(MAX_RECORD).file_size(args.file_size);
     let failed = |error: &Error| Failure::log(&args.dir, error);
     let (wal, report) = wal_io_std::open(&args.dir, options).map_err(|error| failed(&error))?;
-    if !matches!(report.verdict, Verdict::New | Verdict::Closed) {
-        eprintln!("wal: recovered {}: {}", args.dir.display(), sentence(&report));
-        for path in &report.set_aside {
-            eprintln!("wal: what was cut off is kept in {}", path.display());
-        }
-    }
+    told_of_recovery(&args.dir, &report);
     let progress = Progress::bytes("appending", total, args.ack && io::stdout().is_terminal());
     let job = Job { wal: &wal, args, tally: Tally::default(), failure: Mutex::new(None) };
     let read = job.run(inputs, &progress);
@@ -97,15 +100,28 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
         (None, Ok(()), Ok(_)) => {}
     }
     let (bytes, seconds) = (tally.bytes.into_inner(), started.elapsed().as_secs_f64());
-    eprintln!(
-        "wal: {} records ({} bytes) appended and durable in {seconds:.3} s, {} syncs, {:.1} \
-         records per sync; the log ends at LSN {}",
+    if args.json {
+        let mut output = Output::new();
+        let object = json!({
+            "records": records,
+            "payload_bytes": bytes,
+            "syncs": syncs,
+            "seconds": seconds,
+            "end": durable.get(),
+        });
+        output.line(&object.to_string())?;
+        output.finish()?;
+        return Ok(Code::Success);
+    }
+    note(&format!(
+        "{} records ({} bytes) appended and durable in {seconds:.3} s, {} syncs, {:.1} records per \
+         sync; the log ends at LSN {}",
         grouped(records),
         grouped(bytes),
         grouped(syncs),
         records as f64 / syncs.max(1) as f64,
         durable
-    );
+    ));
     Ok(Code::Success)
 }
 
@@ -225,7 +241,10 @@ impl Job<'_> {
         let last = last.map_err(|error| Failure::log(&self.args.dir, &error))?;
         if let (true, Some(last)) = (self.args.ack, last) {
             self.wal.wait_durable(last).map_err(|error| Failure::log(&self.args.dir, &error))?;
-            let lines: String = lsns.iter().map(|lsn| format!("{lsn}\n")).collect();
+            let line = |lsn: &Lsn| {
+                if self.args.json { format!("{{\"lsn\":{lsn}}}\n") } else { format!("{lsn}\n") }
+            };
+            let lines: String = lsns.iter().map(line).collect();
             let mut stdout = io::stdout().lock();
             let written = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
             written.map_err(|error| Failure::stdout(&error))?;

@@ -1,31 +1,27 @@
 //! `wal cat`: prints the records of a log.
 
-use serde_json::json;
-use wal_core::{Entry, Lsn};
+use wal_core::Lsn;
 
-use crate::Place;
+use crate::examine::{self, Strictness};
 use crate::failure::{Code, Failure, Outcome};
-use crate::inspect::{self, Strictness};
-use crate::output::{Output, hex};
+use crate::output::Output;
+use crate::paint::note;
+use crate::place::Place;
+use crate::shape::Shape;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Start at the first record whose LSN is this or more. Default: the start of the log.
+    /// Start at the first record whose LSN is this or more. Files before are not read. Default: the
+    /// start of the log.
     #[arg(long, value_name = "LSN")]
     from: Option<u64>,
     /// Stop before the first record whose LSN is this or more. Default: the end of the log.
     #[arg(long, value_name = "LSN")]
     to: Option<u64>,
-    /// Print each record as its length (4 bytes, little-endian) and its bytes, instead of as a
-    /// line.
-    #[arg(long, conflicts_with = "json")]
-    framed: bool,
-    /// Print each record as a JSON object in a line: `lsn`, `end` (the position behind the
-    /// record), and the payload as `text`, or as `hex` if it is not UTF-8.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
     /// If the log is corrupt, print what still reads well, name what is missing on standard
     /// error, and exit with code 1. Without this, nothing of a corrupt log is printed.
     #[arg(long)]
@@ -34,47 +30,34 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome<Code> {
     let dir = &args.place.dir;
-    let strictness = if args.salvage { Strictness::SALVAGE } else { Strictness::STRICT };
-    let log = inspect::open(dir, strictness)?;
-    let from = args.from.map_or(log.report().start, Lsn::new);
     let to = args.to.map_or(Lsn::MAX, Lsn::new);
-    if from > to {
+    let from = args.from.map(Lsn::new);
+    if let Some(from) = from.filter(|from| *from > to) {
         let text = format!("nothing lies from LSN {from} to LSN {to}; give --from before --to");
         return Err(Failure::trouble(text));
     }
+    let strictness = if args.salvage { Strictness::SALVAGE } else { Strictness::STRICT };
+    let log = examine::open(dir, from, strictness)?;
+    let report = log.report();
     let failed = |error| Failure::log(dir, &error);
     let mut output = Output::new();
+    let start = from.unwrap_or(report.start);
     // An empty log has no file to start in.
-    if from < log.report().end || args.from.is_some_and(|from| from < log.report().start.get()) {
-        let mut cursor = log.cursor_from(from).map_err(failed)?;
+    if start < report.end || start < report.start {
+        let mut cursor = log.cursor_from(start).map_err(failed)?;
         while let Some(entry) = cursor.next().map_err(failed)? {
             if entry.lsn >= to {
                 break;
             }
-            print(&mut output, &entry, args)?;
+            args.shape.print(&mut output, entry.lsn, entry.end, entry.payload)?;
         }
     }
     output.finish()?;
-    for hole in &log.report().holes {
-        eprintln!("wal: missing: {hole}");
+    if start > report.end {
+        note(&format!("nothing lies from LSN {start} on: the log ends at LSN {}", report.end));
     }
-    Ok(if log.report().holes.is_empty() { Code::Success } else { Code::Damage })
-}
-
-fn print(output: &mut Output, entry: &Entry<'_>, args: &Args) -> Outcome<()> {
-    if args.framed {
-        // A record has less than 2^30 bytes.
-        output.write(&(entry.payload.len() as u32).to_le_bytes())?;
-        return output.write(entry.payload);
+    for hole in &report.holes {
+        note(&format!("missing: {hole}"));
     }
-    if args.json {
-        let (lsn, end) = (entry.lsn.get(), entry.end.get());
-        let object = match std::str::from_utf8(entry.payload) {
-            Ok(text) => json!({ "lsn": lsn, "end": end, "text": text }),
-            Err(_) => json!({ "lsn": lsn, "end": end, "hex": hex(entry.payload) }),
-        };
-        return output.line(&object.to_string());
-    }
-    output.write(entry.payload)?;
-    output.write(b"\n")
+    Ok(if report.holes.is_empty() { Code::Success } else { Code::Damage })
 }

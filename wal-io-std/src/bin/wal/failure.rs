@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use wal_core::Error;
+use wal_core::export::ExportError;
+
+use crate::paint::note;
 
 /// The exit codes of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,11 @@ impl Failure {
         Self::Message { code: Code::Trouble, text: text.into() }
     }
 
+    /// Damage, told in full by `text`.
+    pub(crate) fn damage(text: impl Into<String>) -> Self {
+        Self::Message { code: Code::Damage, text: text.into() }
+    }
+
     /// A failed call of the system: `doing` something at `path`.
     pub(crate) fn system(doing: &str, path: &Path, error: &io::Error) -> Self {
         Self::trouble(format!("cannot {doing} {}: {error}; {}", path.display(), remedy(error)))
@@ -65,6 +73,21 @@ impl Failure {
         Self::Message { code, text }
     }
 
+    /// An error of an export that is read from, or written to, `name`.
+    pub(crate) fn export(name: &str, error: &ExportError) -> Self {
+        let (code, advice) = match error {
+            ExportError::Damaged { .. } => (Code::Damage, "get another copy, or export once more"),
+            ExportError::NotAnExport => (Code::Trouble, "give what `wal export` has written"),
+            ExportError::Version { .. } => (Code::Trouble, "nothing was read"),
+            ExportError::TooLarge { .. } => {
+                (Code::Damage, "it is damaged, or was not made by `wal export`")
+            }
+            ExportError::Io(error) => (Code::Trouble, remedy(error)),
+            _ => (Code::Trouble, "export once more"),
+        };
+        Self::Message { code, text: format!("{name}: {error}; {advice}") }
+    }
+
     /// Puts `prefix` before the message, if there is one.
     pub(crate) fn context(self, prefix: &str) -> Self {
         match self {
@@ -78,7 +101,7 @@ impl Failure {
         match self {
             Self::BrokenPipe => ExitCode::SUCCESS,
             Self::Message { code, text } => {
-                eprintln!("wal: {text}");
+                note(&text);
                 code.into()
             }
         }
@@ -91,12 +114,16 @@ fn advice(error: &Error) -> &'static str {
         Error::InvalidOption { .. } => "give another value",
         Error::Locked { .. } => "wait until the other one is done, or end it, then try again",
         Error::Corrupt(_) => {
-            "nothing was changed; `wal verify` tells all that is damaged, and `wal cat --salvage` \
-             prints what still reads well"
+            "nothing was changed; `wal verify` tells all that is damaged, `wal inspect` shows the \
+             bytes, `wal cat --salvage` prints what still reads well, and `wal repair` makes a log \
+             of it"
         }
-        Error::UnsupportedFormat { .. } => "nothing was changed",
+        Error::UnsupportedFormat { .. } => "this one has changed nothing",
         Error::TooLarge { .. } => "split the record, or give fewer records per batch",
         Error::Truncated { .. } => "give a position from there on",
+        Error::AmbiguousTail(_) => "nothing was changed; leave out the option that refuses it",
+        Error::NotAppended { .. } => "give a position before that; `wal stat` tells the range",
+        Error::Exhausted { .. } => "nothing was changed; such a log was made up, or is damaged",
         Error::Poisoned { first } if first.is_no_space() => "free some space, then append again",
         Error::NoSpace { .. } => "free some space, then append again",
         Error::Poisoned { .. } => {
@@ -113,6 +140,8 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::PermissionDenied => "check the permissions",
+        io::ErrorKind::AlreadyExists => "give another name, or remove what is there",
+        io::ErrorKind::DirectoryNotEmpty => "give a directory that is empty or does not exist yet",
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => "check what the path names",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, try again",
         io::ErrorKind::ReadOnlyFilesystem => "mount the file system for writing",

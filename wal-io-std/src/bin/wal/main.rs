@@ -1,34 +1,42 @@
-//! The tool for write-ahead logs in a directory: append, cat, stat, verify, demo.
+//! The tool for write-ahead logs in a directory.
 
 mod append;
 mod cat;
 mod demo;
+mod examine;
 mod failure;
 mod input;
-mod inspect;
+mod newest;
 mod output;
+mod paint;
+mod place;
 mod progress;
+mod shape;
 mod stat;
 mod table;
 mod verify;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Shown at the end of `--help`.
+/// Shown at the end of `--help` and in the manual pages.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success; a torn tail, as a crash leaves it, counts as success and is reported
   1  data is damaged or missing
   2  wrong usage, or a failure of the system (no such directory, disk full, log in use...)
 
-A reader that closes the pipe early ends the command quietly with exit code 0.";
+A reader that closes the pipe early ends the command quietly with exit code 0.
 
+Colours and progress bars are shown on terminals only; NO_COLOR turns colours off.";
+
+/// Works on a write-ahead log: a directory with log files.
+///
+/// A record is a string of bytes. Its LSN (log sequence number) is its position in the log: LSNs grow,
+/// and are never used again. `wal cat --json` shows them.
 #[derive(Parser)]
 #[command(name = "wal", version, after_help = EXIT_CODES)]
-/// Works on a write-ahead log: a directory with log files.
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,13 +64,6 @@ enum Command {
     /// The process that `demo` kills.
     #[command(hide = true)]
     DemoChild(demo::child::Args),
-}
-
-/// What the commands that only read have in common.
-#[derive(clap::Args)]
-struct Place {
-    /// Directory of the log.
-    dir: PathBuf,
 }
 
 fn main() -> ExitCode {

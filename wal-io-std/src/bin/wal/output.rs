@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wal_core::{Corruption, Cut, RecoveryReport, Verdict};
 
 use crate::failure::{Failure, Outcome};
+use crate::paint::note;
 
 /// Standard output, buffered in blocks.
 pub(crate) struct Output {
@@ -29,9 +30,14 @@ impl Output {
         self.write(b"\n")
     }
 
+    /// Hands on what there is so far.
+    pub(crate) fn flush(&mut self) -> Outcome<()> {
+        self.inner.flush().map_err(|error| Failure::stdout(&error))
+    }
+
     /// Hands everything on. Without this, what is still buffered would fail unseen.
     pub(crate) fn finish(mut self) -> Outcome<()> {
-        self.inner.flush().map_err(|error| Failure::stdout(&error))
+        self.flush()
     }
 }
 
@@ -65,6 +71,16 @@ pub(crate) fn sentence(report: &RecoveryReport) -> String {
         report.files,
         ending(report)
     )
+}
+
+/// Says on standard error what opening a log has done to it, unless that was nothing.
+pub(crate) fn told_of_recovery(dir: &Path, report: &RecoveryReport) {
+    if !matches!(report.verdict, Verdict::New | Verdict::Closed) {
+        note(&format!("recovered {}: {}", dir.display(), sentence(report)));
+        for path in &report.set_aside {
+            note(&format!("what was cut off is kept in {}", path.display()));
+        }
+    }
 }
 
 /// How a log without corruption ends, without claiming that anything was cut.

@@ -3,23 +3,27 @@
 use serde_json::{Value, json};
 use wal_core::format::file_header::Fault;
 
-use crate::Place;
+use crate::examine::{self, File, Findings, Strictness};
 use crate::failure::{Code, Outcome};
-use crate::inspect::{self, File, Findings, Strictness};
 use crate::output::{Output, corruption_json, ending, grouped, path_text, report_json};
+use crate::paint::{Paint, Tone};
+use crate::place::Place;
 use crate::table::Table;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Print one JSON object.
+    /// Print one JSON object: `dir`, `verdict` (`new`, `closed`, `clean`, `torn`, `ambiguous`,
+    /// `corrupt`), `corruption`, `start`, `end`, `records`, `payload_bytes`, `voids`, `frames`,
+    /// `files_read`, `cut`, `foreign`, `bytes_on_disk`, and `files`: `sequence`, `path`, `bytes`,
+    /// `base`, `records`, `payload_bytes`, `state`.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome<Code> {
-    let findings = inspect::examine(&args.place.dir, Strictness::STRICT)?;
+    let findings = examine::examine(&args.place.dir, Strictness::STRICT)?;
     let mut output = Output::new();
     if args.json {
         output.line(&object(args, &findings).to_string())?;
@@ -61,8 +65,13 @@ fn file_object(file: &File) -> Value {
 
 fn print(args: &Args, findings: &Findings, output: &mut Output) -> Outcome<()> {
     output.line(&format!("log       {}", args.place.dir.display()))?;
+    let paint = Paint::stdout();
     match (&findings.corruption, findings.report()) {
-        (Some(corruption), _) => output.line(&format!("verdict   {corruption}"))?,
+        (Some(corruption), _) => {
+            let text = paint.text(Tone::Bad, &corruption.to_string());
+            output.line(&format!("verdict   {text}"))?;
+            output.line("          `wal verify` tells all that is damaged, and what to do")?;
+        }
         (None, Some(report)) => output.line(&format!("verdict   {}", ending(report)))?,
         (None, None) => {}
     }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use wal_core::AmbiguousTail;
 
-use crate::Place;
+use crate::examine::{self, Findings, Strictness};
 use crate::failure::{Code, Outcome};
-use crate::inspect::{self, Findings, Strictness};
 use crate::output::{Output, corruption_json, path_text, report_json, sentence};
+use crate::paint::{Paint, Tone};
+use crate::place::Place;
 
 /// Reads the whole log and checks every frame and record. Writes nothing in DIR and takes no
 /// lock: if the log is in use, a torn tail may just be a write under way.
@@ -14,7 +15,8 @@ use crate::output::{Output, corruption_json, path_text, report_json, sentence};
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Print one JSON object: `ok`, `verdict`, `corruptions`, and what was read.
+    /// Print one JSON object: `dir`, `ok`, `verdict` (as for `wal stat`), `corruptions` (`reason`,
+    /// `lsn`, `file`, `path`, `offset`, `bytes`, `durable_up_to`), and in `report` what was read.
     #[arg(long)]
     json: bool,
     /// Fail also if the last frame is damaged and nothing tells whether it had been durable. By
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
     if args.refuse_ambiguous {
         strictness.ambiguous_tail = AmbiguousTail::Refuse;
     }
-    let findings = inspect::examine(&args.place.dir, strictness)?;
+    let findings = examine::examine(&args.place.dir, strictness)?;
     let bad = findings.corruption.is_some() || findings.refused;
     let code = if bad { Code::Damage } else { Code::Success };
     let mut output = Output::new();
@@ -53,22 +55,30 @@ fn object(args: &Args, findings: &Findings, code: Code) -> Value {
 }
 
 fn print(args: &Args, findings: &Findings, output: &mut Output) -> Outcome<()> {
-    let dir = args.place.dir.display();
+    let (dir, paint) = (args.place.dir.display(), Paint::stdout());
     let corruptions = findings.corruptions();
     for corruption in &corruptions {
         output.line(&format!("{dir}: {corruption}"))?;
     }
+    let corrupt = paint.text(Tone::Bad, "CORRUPT");
     let Some(report) = findings.report() else {
-        return output.line(&format!("{dir}: CORRUPT, and beyond salvage; restore a copy of it"));
+        return output.line(&format!("{dir}: {corrupt}, and beyond salvage; restore a copy of it"));
     };
-    if !corruptions.is_empty() {
-        return output.line(&format!(
-            "{dir}: CORRUPT in {} places; {} records still read well: `wal cat --salvage` prints \
-             them, restoring a copy of the files gets all of them back",
+    if let Some(first) = corruptions.first() {
+        output.line(&format!(
+            "{dir}: {corrupt} in {} places; {} records still read well",
             corruptions.len(),
             report.records
-        ));
+        ))?;
+        output.line(&format!(
+            "to see the bytes: `wal inspect {dir} --at {}`; to print what reads well: `wal cat \
+             --salvage {dir}`; to make a log of that: `wal repair {dir} --to NEW`; restoring a copy of \
+             the files gets all of it back",
+            first.lsn
+        ))?;
+        return Ok(());
     }
-    let word = if findings.refused { "REFUSED" } else { "ok" };
-    output.line(&format!("{dir}: {word}: {}", sentence(report)))
+    let (tone, word) =
+        if findings.refused { (Tone::Doubtful, "REFUSED") } else { (Tone::Good, "ok") };
+    output.line(&format!("{dir}: {}: {}", paint.text(tone, word), sentence(report)))
 }

@@ -1,111 +1,13 @@
-//! The tool `wal`, run as a user runs it.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
+//! Records in and out: `append`, `cat`, `stat`, `verify`, `demo`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
+use std::process::Output;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use wal_core::{Lsn, Options};
 
-const SUCCESS: Option<i32> = Some(0);
-const DAMAGE: Option<i32> = Some(1);
-const TROUBLE: Option<i32> = Some(2);
-
-/// A directory for a log and for what else a test needs.
-struct Place {
-    dir: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.path().join("log")
-    }
-
-    /// Appends `input` through the tool.
-    fn append(&self, args: &[&str], input: &[u8]) -> Output {
-        run(wal("append").arg(self.log()).args(["--file-size", "1048576"]).args(args), input)
-    }
-
-    /// Runs a command that reads.
-    fn read(&self, command: &str, args: &[&str]) -> Output {
-        run(wal(command).arg(self.log()).args(args), b"")
-    }
-
-    fn json(&self, command: &str) -> Value {
-        serde_json::from_slice(&self.read(command, &["--json"]).stdout).unwrap()
-    }
-
-    /// Makes a log with three records in frames of their own, and drops it without closing it.
-    /// They are synced, or only written. Returns the LSNs.
-    fn unclosed(&self, synced: bool) -> Vec<Lsn> {
-        let options = Options::default().segment_size(64 << 10).file_size(1 << 20);
-        let (wal, _) = wal_io_std::open(self.log(), options).unwrap();
-        let append = |payload: &[u8]| {
-            let lsn = wal.append(payload).unwrap().lsn;
-            if synced { wal.sync() } else { wal.flush() }.unwrap();
-            lsn
-        };
-        [b"one".as_slice(), b"two", b"three"].map(append).to_vec()
-    }
-
-    /// Inverts the first payload byte of the record at `lsn` in the only log file, which begins
-    /// with LSN 0.
-    fn flip(&self, lsn: Lsn) {
-        let path = self.log().join("00000000000000000001.wal");
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[4096 + lsn.get() as usize + 8] ^= 1;
-        fs::write(&path, bytes).unwrap();
-    }
-
-    /// Every name and byte in the log's directory.
-    fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let entries = fs::read_dir(self.log()).unwrap().map(|entry| entry.unwrap().path());
-        let mut contents: Vec<_> =
-            entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
-        contents.sort();
-        contents
-    }
-}
-
-fn wal(command: &str) -> Command {
-    let mut wal = Command::new(env!("CARGO_BIN_EXE_wal"));
-    wal.arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    wal
-}
-
-fn run(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    thread::scope(|scope| {
-        // It may stop before it has read everything.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        child.wait_with_output().unwrap()
-    })
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: Option<i32>) {
-    assert_eq!(output.status.code(), code, "{output:?}");
-}
-
-fn framed(records: &[&[u8]]) -> Vec<u8> {
-    let frame = |record: &&[u8]| [&(record.len() as u32).to_le_bytes(), *record].concat();
-    records.iter().flat_map(frame).collect()
-}
+use crate::support::*;
 
 #[test]
 fn lines_come_back_in_order_from_several_files_and_runs() {
@@ -313,25 +215,6 @@ fn a_reader_that_leaves_early_ends_cat_quietly() {
     assert_code(&output, SUCCESS);
     assert!(output.stderr.is_empty(), "{output:?}");
 }
-
-/// An `append --ack` that is fed line by line.
-fn interactive(place: &Place) -> Child {
-    let mut command = wal("append");
-    command.arg(place.log()).args(["--ack", "--file-size", "1048576"]).spawn().unwrap()
-}
-
-/// Lines as they come, so that a test can fail instead of waiting for one that never does.
-fn lines_of(stdout: ChildStdout) -> Receiver<String> {
-    let (send, receive) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines() {
-            let _ = send.send(line.unwrap());
-        }
-    });
-    receive
-}
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn an_acknowledged_record_is_in_the_log_while_append_still_runs_and_after_a_kill() {

@@ -1,4 +1,4 @@
-//! Reading a log that may be in use, without touching it: what `cat`, `stat` and `verify` share.
+//! Reading a log that may be in use, without touching it: what the commands that read share.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,9 @@ use wal_core::{AmbiguousTail, Corruption, Error, Lsn, RecoveryMode, RecoveryRepo
 use wal_io_std::DirSource;
 
 use crate::failure::{Failure, Outcome};
+use crate::newest::{self, Newest};
 use crate::output::verdict_word;
+use crate::place;
 use crate::progress::Progress;
 
 /// Bytes of the stream between two updates of the progress bar.
@@ -99,17 +101,20 @@ pub(crate) fn examine(dir: &Path, strictness: Strictness) -> Outcome<Findings> {
     }
 }
 
-/// Reads all of the log in `dir`, to read from it afterwards.
-pub(crate) fn open(dir: &Path, strictness: Strictness) -> Outcome<Log> {
+/// Reads the log in `dir` from the file on that holds `from`, or all of it, to read from it
+/// afterwards.
+pub(crate) fn open(dir: &Path, from: Option<Lsn>, strictness: Strictness) -> Outcome<Log> {
     let mut files = list(dir)?;
+    let first = from.map_or(0, |from| newest::holding(&files, from));
+    files.retain(|file| file.sequence >= first);
     scan_files(dir, &mut files, strictness).map_err(|error| Failure::log(dir, &error))
 }
 
-/// The log files in `dir`; it is an error if there are none.
-fn list(dir: &Path) -> Outcome<Vec<File>> {
+/// The log files in `dir` with their headers; it is an error if there are none.
+pub(crate) fn list(dir: &Path) -> Outcome<Vec<File>> {
+    let listing = place::log_files(dir)?;
     let read = || -> Result<Vec<File>, Error> {
         let source = DirSource::open(dir)?;
-        let listing = source.list()?;
         let mut files = Vec::with_capacity(listing.files.len());
         for entry in listing.files {
             let mut block = vec![0; file_header::BLOCK_LEN];
@@ -120,12 +125,7 @@ fn list(dir: &Path) -> Outcome<Vec<File>> {
         }
         Ok(files)
     };
-    let files = read().map_err(|error| Failure::log(dir, &error))?;
-    if files.is_empty() {
-        let advice = "give the directory of a log, or make one with `wal append`";
-        return Err(Failure::trouble(format!("no log files in {}; {advice}", dir.display())));
-    }
-    Ok(files)
+    read().map_err(|error| Failure::log(dir, &error))
 }
 
 /// Scans and counts the records of each file, under a progress bar.
@@ -143,7 +143,8 @@ fn scan_files(dir: &Path, files: &mut [File], strictness: Strictness) -> Result<
     let start = order.first().map_or(Lsn::ZERO, |(base, _)| *base);
     let mut shown = 0;
     let Strictness { mode, ambiguous_tail } = strictness;
-    let source = DirSource::open(dir)?;
+    let first = files.first().map_or(0, |file| file.sequence);
+    let source = Newest::of(DirSource::open(dir)?, first);
     Log::scan(source, ScanOptions { mode, ambiguous_tail }, &mut |record| {
         let holder = order.partition_point(|(base, _)| *base <= record.lsn).checked_sub(1);
         if let Some((_, index)) = holder.and_then(|at| order.get(at)) {

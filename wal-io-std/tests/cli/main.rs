@@ -1,0 +1,5 @@
+//! The tool `wal`, run as a user runs it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
+
+mod records;
+mod support;
