@@ -3,3 +3,4 @@
 
 mod records;
 mod support;
+mod tail;

@@ -14,6 +14,7 @@ mod progress;
 mod shape;
 mod stat;
 mod table;
+mod tail;
 mod verify;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     /// Prints the records of a log, in order. Takes no lock and writes nothing in DIR.
     #[command(after_help = EXIT_CODES)]
     Cat(cat::Args),
+    #[command(after_help = EXIT_CODES)]
+    Tail(tail::Args),
     /// Shows what a log holds: files, positions, records, how it ends. Takes no lock and writes
     /// nothing in DIR.
     #[command(after_help = EXIT_CODES)]
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Demo(args) => demo::run(&args),
