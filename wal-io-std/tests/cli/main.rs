@@ -4,3 +4,4 @@
 mod records;
 mod support;
 mod tail;
+mod truncate;

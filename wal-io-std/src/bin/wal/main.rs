@@ -15,6 +15,7 @@ mod shape;
 mod stat;
 mod table;
 mod tail;
+mod truncate;
 mod verify;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     /// Checks every byte of a log. Takes no lock and writes nothing in DIR.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
+    #[command(after_help = EXIT_CODES)]
+    Truncate(truncate::Args),
     /// Kills a process that appends to a log, and checks that every record it was told to be
     /// durable is there.
     #[command(after_help = EXIT_CODES, long_about = demo::ABOUT)]
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Truncate(args) => truncate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoChild(args) => demo::child::run(&args),
     };
