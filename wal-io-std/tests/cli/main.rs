@@ -1,6 +1,7 @@
 //! The tool `wal`, run as a user runs it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
 
+mod exchange;
 mod records;
 mod support;
 mod tail;

@@ -4,7 +4,9 @@ mod append;
 mod cat;
 mod demo;
 mod examine;
+mod export;
 mod failure;
+mod import;
 mod input;
 mod newest;
 mod output;
@@ -63,6 +65,10 @@ enum Command {
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
     Truncate(truncate::Args),
+    #[command(after_help = EXIT_CODES)]
+    Export(export::Args),
+    #[command(after_help = EXIT_CODES)]
+    Import(import::Args),
     /// Kills a process that appends to a log, and checks that every record it was told to be
     /// durable is there.
     #[command(after_help = EXIT_CODES, long_about = demo::ABOUT)]
@@ -80,6 +86,8 @@ fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Truncate(args) => truncate::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoChild(args) => demo::child::run(&args),
     };
