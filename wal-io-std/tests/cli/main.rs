@@ -3,6 +3,7 @@
 
 mod exchange;
 mod records;
+mod repair;
 mod support;
 mod tail;
 mod truncate;

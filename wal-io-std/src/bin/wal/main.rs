@@ -13,6 +13,7 @@ mod output;
 mod paint;
 mod place;
 mod progress;
+mod repair;
 mod shape;
 mod stat;
 mod table;
@@ -64,6 +65,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
+    Repair(repair::Args),
+    #[command(after_help = EXIT_CODES)]
     Truncate(truncate::Args),
     #[command(after_help = EXIT_CODES)]
     Export(export::Args),
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Truncate(args) => truncate::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
