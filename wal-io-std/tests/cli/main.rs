@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
 
 mod exchange;
+mod inspect;
 mod records;
 mod repair;
 mod support;

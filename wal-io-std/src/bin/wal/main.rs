@@ -8,6 +8,7 @@ mod export;
 mod failure;
 mod import;
 mod input;
+mod inspect;
 mod newest;
 mod output;
 mod paint;
@@ -65,6 +66,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
+    Inspect(inspect::Args),
+    #[command(after_help = EXIT_CODES)]
     Repair(repair::Args),
     #[command(after_help = EXIT_CODES)]
     Truncate(truncate::Args),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Truncate(args) => truncate::run(&args),
         Command::Export(args) => export::run(&args),
