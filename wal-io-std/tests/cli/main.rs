@@ -3,6 +3,7 @@
 
 mod exchange;
 mod inspect;
+mod manual;
 mod records;
 mod repair;
 mod support;

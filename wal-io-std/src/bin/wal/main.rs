@@ -9,6 +9,7 @@ mod failure;
 mod import;
 mod input;
 mod inspect;
+mod manual;
 mod newest;
 mod output;
 mod paint;
@@ -24,7 +25,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Shown at the end of `--help` and in the manual pages.
 const EXIT_CODES: &str = "\
@@ -79,6 +80,10 @@ enum Command {
     /// durable is there.
     #[command(after_help = EXIT_CODES, long_about = demo::ABOUT)]
     Demo(demo::Args),
+    #[command(after_help = EXIT_CODES)]
+    Completions(manual::Completions),
+    #[command(after_help = EXIT_CODES)]
+    Man(manual::Manual),
     /// The process that `demo` kills.
     #[command(hide = true)]
     DemoChild(demo::child::Args),
@@ -97,6 +102,8 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::manual(&args, Cli::command()),
         Command::DemoChild(args) => demo::child::run(&args),
     };
     match done {
