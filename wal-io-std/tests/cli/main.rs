@@ -3,7 +3,9 @@
 
 mod exchange;
 mod inspect;
+mod large;
 mod manual;
+mod messages;
 mod records;
 mod repair;
 mod support;
