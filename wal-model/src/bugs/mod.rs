@@ -18,6 +18,7 @@ mod ring;
 pub mod run;
 mod schedules;
 mod storage;
+mod tools;
 pub mod tree;
 mod uring;
 
@@ -135,7 +136,8 @@ impl fmt::Display for Layer {
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
 /// what becomes of old files, of what real processes meet, of what is read from a disk that cannot
-/// be trusted, of memory that is a part of a file, and of writes that go through a ring.
+/// be trusted, of memory that is a part of a file, of writes that go through a ring, and of what tools
+/// make of a log.
 #[must_use]
 pub fn all() -> Vec<Bug> {
     [
@@ -151,6 +153,7 @@ pub fn all() -> Vec<Bug> {
         hostile::BUGS,
         mapped::BUGS,
         uring::BUGS,
+        tools::BUGS,
     ]
     .concat()
 }
