@@ -159,6 +159,16 @@ fn whoever_asks_for_what_is_lost_is_told_so() {
     let error = payloads(88).unwrap_err();
     assert!(matches!(error, Error::Truncated { .. }), "{error}");
     assert_eq!(payloads(4096 + 64).unwrap(), [b"behind"]);
+    drop(wal);
+
+    // A damaged header behind what is lost is corruption, too.
+    let path = place.log().join("00000000000000000002.wal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[50] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let source = DirSource::open(place.log()).unwrap();
+    let outcome = scan(&source, ScanOptions::default(), &mut |_| {});
+    assert!(matches!(outcome, Err(Error::Corrupt(_))), "{outcome:?}");
 }
 
 /// A log in which every record has another fault is told apart from a torn one: all of it had been

@@ -66,6 +66,9 @@ impl NewFile {
     pub(super) fn begin_frame(&mut self, kind: Kind, place: Lsn, durable: Lsn) -> io::Result<()> {
         self.end_frame(place)?;
         let (prev, salt) = (self.link, self.salt);
+        // The header of a recovered file names what is not there, and vouches for it.
+        let first = place == self.first.base;
+        let durable = if first && self.first.recovered { place } else { durable };
         self.frame = Some(frame::Header { kind, lsn: place, len: 0, durable, prev, salt });
         self.gathered.extend_from_slice(&[0; frame::HEADER_LEN]);
         Ok(())
