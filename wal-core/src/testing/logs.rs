@@ -186,6 +186,12 @@ impl Writer {
         }
     }
 
+    /// Gives up what lies before `lsn`, so that the next file begins there.
+    pub fn skip_to(&mut self, lsn: Lsn) {
+        self.roll();
+        self.next = lsn;
+    }
+
     /// Lets the next frame begin a new file over the bytes of an old one, of which only the header
     /// block was blanked.
     pub fn roll_over(&mut self, mut old: Vec<u8>) {
