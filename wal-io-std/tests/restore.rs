@@ -66,20 +66,24 @@ fn round(start: u64, records: &[Given], next: u64) -> (Place, Restored, Scan) {
     (place, restored, scan)
 }
 
+fn small() -> Options {
+    Options::default().segment_size(64 << 10).file_size(256 << 10)
+}
+
 fn record(lsn: u64, len: usize) -> Given {
     (lsn, false, vec![len as u8; len])
 }
 
 #[test]
 fn every_gap_between_two_records_can_be_laid_out() {
-    let gaps = (0..40).chain([63, 64, 65, 511, 512, 8191, 8192, 8193, 8199, 8200, 8201, 100_000]);
+    let gaps = (0..12).chain([511, 512, 8191, 8192, 8193, 8199, 8200, 8201, 100_000]);
     for gap in gaps.map(|words| words * 8) {
         let first = record(64, 100);
         let end = 64 + 112;
         let records = [first, record(end + gap, 7), record(end + gap + 16, 0)];
         let (place, restored, _) = round(0, &records, 0);
         // The log goes on behind what there is.
-        let (wal, report) = wal_io_std::open(place.log(), Options::default()).unwrap();
+        let (wal, report) = wal_io_std::open(place.log(), small()).unwrap();
         assert_eq!(report.verdict, Verdict::Closed);
         let more = wal.append_and_sync(b"more").unwrap();
         assert!(more.lsn >= restored.end);
@@ -94,12 +98,12 @@ fn every_gap_between_two_records_can_be_laid_out() {
 fn a_log_can_start_and_end_anywhere() {
     for (start, first) in [(0, 64), (0, 128), (0, 72), (0, 1 << 20), (3, 72), (64, 64), (64, 4096)]
     {
-        for gap in [0, 1, 8, 64, 100, 1 << 30] {
+        for gap in [0, 1, 64, 1 << 30] {
             let end = first + 16;
             let (place, restored, scan) = round(start, &[record(first, 8)], end + gap);
             assert!(restored.end.get() >= end + gap);
             assert!(scan.next >= restored.end);
-            let (wal, _) = wal_io_std::open(place.log(), Options::default()).unwrap();
+            let (wal, _) = wal_io_std::open(place.log(), small()).unwrap();
             assert!(wal.next_lsn().get() >= end + gap);
             // Whoever has read up to the start reads on.
             if (start, first) != (0, 1 << 20) {
@@ -115,7 +119,7 @@ fn a_log_without_records_is_one() {
     for (start, next) in [(0, 0), (0, 4096), (4096, 0), (100, 104)] {
         let (place, restored, _) = round(start, &[], next);
         assert_eq!(restored.records, 0);
-        let (wal, _) = wal_io_std::open(place.log(), Options::default()).unwrap();
+        let (wal, _) = wal_io_std::open(place.log(), small()).unwrap();
         assert!(wal.append(b"first").unwrap().lsn.get() >= start.max(next));
     }
 }
@@ -150,7 +154,7 @@ fn whoever_asks_for_what_is_lost_is_told_so() {
     restore.record(Lsn::new(4096 + 64), false, b"behind").unwrap();
     restore.finish(Lsn::ZERO).unwrap();
     found(&place.log());
-    let (wal, _) = wal_io_std::open(place.log(), Options::default()).unwrap();
+    let (wal, _) = wal_io_std::open(place.log(), small()).unwrap();
     let payloads = |from| -> Result<Vec<_>, Error> {
         wal.iter_from(Lsn::new(from))?.map(|found| Ok(found?.payload)).collect()
     };
@@ -159,9 +163,17 @@ fn whoever_asks_for_what_is_lost_is_told_so() {
     let error = payloads(88).unwrap_err();
     assert!(matches!(error, Error::Truncated { .. }), "{error}");
     assert_eq!(payloads(4096 + 64).unwrap(), [b"behind"]);
-    drop(wal);
+}
 
-    // A damaged header behind what is lost is corruption, too.
+/// The close mark is all that tells that there was something.
+#[test]
+fn a_damaged_header_behind_what_is_lost_is_corruption() {
+    let place = Place::new();
+    let mut restore = place.restore(0);
+    restore.record(Lsn::new(64), false, b"before").unwrap();
+    restore.lost();
+    restore.finish(Lsn::new(4104)).unwrap();
+    found(&place.log());
     let path = place.log().join("00000000000000000002.wal");
     let mut bytes = fs::read(&path).unwrap();
     bytes[50] ^= 1;

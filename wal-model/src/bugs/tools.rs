@@ -7,6 +7,7 @@ const ORDER: &str = "wal-core/src/export/order.rs";
 const READER: &str = "wal-core/src/export/reader.rs";
 const WRITER: &str = "wal-core/src/export/writer.rs";
 const RESTORE: &str = "wal-io-std/src/restore/mod.rs";
+const NEW_FILE: &str = "wal-io-std/src/restore/file.rs";
 const COPY: &str = "wal-io-std/src/bin/wal/repair/copy.rs";
 const FOLLOW: &str = "wal-io-std/src/bin/wal/tail/follow.rs";
 const FIND: &str = "wal-io-std/src/bin/wal/inspect/find.rs";
@@ -71,6 +72,16 @@ pub(super) const BUGS: &[Bug] = &[
             file: RESTORE,
             find: "let durable = self.end.min(place);",
             replace: "let durable = Lsn::ZERO;",
+        }],
+        caught_by: &[Files("restore")],
+    },
+    Bug {
+        name: "restore-vouches-for-nothing",
+        what: "the frame behind what is lost does not say that all before it was durable",
+        edits: &[Edit {
+            file: NEW_FILE,
+            find: "let first = place == self.first.base;",
+            replace: "let first = place < self.first.base;",
         }],
         caught_by: &[Files("restore")],
     },
