@@ -38,6 +38,11 @@ fn records_stand_any_bytes() {
 }
 
 #[test]
+fn exports_stand_any_bytes() {
+    random("export", 5000, 200);
+}
+
+#[test]
 fn scans_stand_any_bytes() {
     random("scan", 8000, 300);
 }

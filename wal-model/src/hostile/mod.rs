@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | [`header`] | a file header block or a frame header | what is accepted is encoded to the same bytes |
 //! | [`record`] | a record, its place and its file's salt | accepted iff the checksum is right, and encoded to the same bytes |
+//! | [`export`] | an export, written and then harmed | read as a whole only if it is, byte for byte, what a writer writes |
 //! | [`scan`] | one file, raw or built and then harmed | recovery makes of it what the naive reader does, within bounds of memory and reads |
 //! | [`directory`] | a directory of such files and others, on a real file system | the same, and what opens can be appended to and opened again |
 //! | [`crashes`] | calls of a log and crashes that tear what was not synced | what was acknowledged is there, whole and in order, and nothing else but what was appended |
@@ -18,11 +19,13 @@
 
 mod bounds;
 mod crash;
+mod export;
 mod files;
 mod format;
 pub mod plan;
 
 pub use crash::crashes;
+pub use export::export;
 pub use files::{directory, scan};
 pub use format::{header, record};
 
@@ -36,9 +39,10 @@ pub struct Target {
 }
 
 /// All targets, the cheapest first.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "header", body: header },
     Target { name: "record", body: record },
+    Target { name: "export", body: export },
     Target { name: "scan", body: scan },
     Target { name: "directory", body: directory },
     Target { name: "crashes", body: crashes },
