@@ -1,6 +1,7 @@
 //! `repair`: what is intact, where it was.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -70,6 +71,13 @@ fn a_copy_has_all_that_is_intact_at_its_old_place() {
 fn in_place_keeps_what_was_there() {
     let (place, _) = damaged();
     let (before, salvaged) = (place.contents(), cat(&place.log(), &["--salvage", "--json"]));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(&place.log(), 0o750);
+    for (path, _) in &before {
+        set(path, 0o640);
+    }
     let repaired = place.read("repair", &["--in-place", "--json"]);
     assert_code(&repaired, SUCCESS);
     let told: Value = serde_json::from_slice(&repaired.stdout).unwrap();
@@ -82,6 +90,8 @@ fn in_place_keeps_what_was_there() {
             assert!(fs::read(kept.join(path.file_name().unwrap())).unwrap() == bytes);
         }
     }
+    assert_eq!(mode(&place.log()), 0o750);
+    assert!(place.contents().iter().all(|(path, _)| mode(path) == 0o640));
     assert_code(&place.read("verify", &[]), SUCCESS);
     assert!(cat(&place.log(), &["--json"]) == salvaged);
     assert_code(&place.append(&[], b"goes on\n"), SUCCESS);

@@ -193,6 +193,24 @@ fn a_log_that_has_no_record_yet_can_be_followed() {
     tail.expect(&["first"]);
 }
 
+#[test]
+fn who_reads_along_is_told_of_a_repair() {
+    let place = Place::new();
+    let lsns = place.unclosed(true);
+    for line in ["four\n", "five\n"] {
+        assert_code(&place.append(&[], line.as_bytes()), SUCCESS);
+    }
+    let tail = Following::start(&place, &[]);
+    tail.expect(&["one", "two", "three", "four", "five"]);
+    // So that the repaired log has several files.
+    place.flip(lsns[1]);
+    assert_code(&place.read("repair", &["--in-place"]), SUCCESS);
+    tail.expect_note("replaced by others");
+    assert_code(&place.append(&[], b"six\n"), SUCCESS);
+    tail.expect(&["six"]);
+    assert!(tail.notes.try_recv().is_err());
+}
+
 /// A write is not seen all at once by those who look at the file.
 #[test]
 fn a_frame_that_is_half_there_is_shown_when_all_of_it_is() {

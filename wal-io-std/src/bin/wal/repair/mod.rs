@@ -80,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
             let findings = examine::examine(&dir, Strictness::STRICT)?;
             let fresh = swap::beside(&dir, "repaired");
             let made = copy::copy(&dir, &findings, &fresh)?;
+            swap::take_after(&fresh, &dir)?;
             let kept = swap::swap(&dir, &fresh)?;
             drop(lock);
             (made, dir, Some(kept))

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Outcome};
@@ -15,6 +16,41 @@ pub(super) fn beside(dir: &Path, what: &str) -> PathBuf {
     };
     let free = (0..).map(name).find(|path| path.symlink_metadata().is_err());
     free.unwrap_or_else(|| name(0))
+}
+
+/// Gives `fresh` and the files in it the owner and the permissions of `dir` and its log files, so that
+/// whoever used the log can use it.
+pub(super) fn take_after(fresh: &Path, dir: &Path) -> Outcome<()> {
+    let like = |new: &Path, old: &Path| -> io::Result<()> {
+        let (now, wanted) = (fs::metadata(new)?, fs::metadata(old)?);
+        if (now.uid(), now.gid()) != (wanted.uid(), wanted.gid()) {
+            chown(new, Some(wanted.uid()), Some(wanted.gid()))?;
+        }
+        fs::set_permissions(new, wanted.permissions())
+    };
+    let run = || -> io::Result<()> {
+        let log_files = |dir: &Path| -> io::Result<Vec<PathBuf>> {
+            let paths = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path()));
+            let paths = paths.collect::<io::Result<Vec<_>>>()?;
+            let is_log_file = |path: &PathBuf| path.extension().is_some_and(|end| end == "wal");
+            Ok(paths.into_iter().filter(is_log_file).collect())
+        };
+        if let Some(old) = log_files(dir)?.first() {
+            for new in log_files(fresh)? {
+                like(&new, old)?;
+            }
+        }
+        like(fresh, dir)
+    };
+    run().map_err(|error| {
+        let text = format!(
+            "the repaired log in {} cannot have the owner and permissions of {}: {error}; repair it as \
+             that owner, or move it by hand",
+            fresh.display(),
+            dir.display()
+        );
+        Failure::trouble(text)
+    })
 }
 
 /// Puts `fresh` in the place of `dir`, and returns where what was there is now. At every moment, one

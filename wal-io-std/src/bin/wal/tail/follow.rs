@@ -47,8 +47,10 @@ pub(super) struct Follower {
     at: Lsn,
     /// The frame before that; `None` if that has not been looked at yet.
     link: Option<Link>,
-    /// The end of what was seen. Records before it are not shown again.
+    /// The end of what was read.
     end: Lsn,
+    /// Records before this are not shown again.
+    shown: Lsn,
     /// The last frame of the scan, which is read once more, since it may have grown whole.
     resume: Option<Predecessor>,
 }
@@ -56,7 +58,8 @@ pub(super) struct Follower {
 impl Follower {
     /// Goes on where a scan has ended.
     pub(super) fn new(found: &Scan) -> Self {
-        Self { file: None, at: Lsn::ZERO, link: None, end: found.end, resume: found.last }
+        let (end, resume) = (found.end, found.last);
+        Self { file: None, at: Lsn::ZERO, link: None, end, shown: end, resume }
     }
 
     /// Shows every record that is there by now.
@@ -77,6 +80,9 @@ impl Follower {
         let files = source.list()?.files;
         let Some(file) = self.file else { return self.begin(source, &files) };
         let present = files.iter().any(|entry| entry.sequence == file.sequence);
+        if present && header_of(source, file.sequence)?.is_some_and(|now| now.salt != file.salt) {
+            return Ok(self.begin_anew());
+        }
         let next = self.successor(source, &files, &file)?;
         let until = match &next {
             None => file.limit(),
@@ -86,13 +92,13 @@ impl Follower {
                 _ => self.at,
             },
         };
-        if present && self.at < until {
-            let complete = next.is_some();
-            if self.frame(source, &file, until, complete, visit)? {
-                return Ok(Step::On);
-            }
-        }
+        let begun = self.at;
+        while present
+            && self.at < until
+            && self.frame(source, &file, until, next.is_some(), visit)?
+        {}
         match next {
+            None if self.at > begun => Ok(Step::On),
             None => Ok(Step::Wait),
             Some(header) => self.enter(&files, &file, header, present),
         }
@@ -113,13 +119,37 @@ impl Follower {
                 // It is gone, or there was none.
                 _ => {
                     self.at = header.base;
+                    self.end = header.prev.map_or(header.base, |prev| prev.end);
                     self.link = Some(header.prev.map_or(Link::NONE, |prev| prev.last_frame));
                 }
             }
             self.file = Some(header);
+            if self.end > self.shown && header.prev.is_some() {
+                return Ok(self.gone(&header));
+            }
             return Ok(Step::On);
         }
         Ok(Step::Wait)
+    }
+
+    /// What was not shown yet, and lay before this file, has been removed.
+    fn gone(&self, next: &FileHeader) -> Step {
+        Step::Tell(format!(
+            "the log was truncated faster than it could be shown: what lay from LSN {} to LSN {} is \
+             gone",
+            self.shown, next.base
+        ))
+    }
+
+    /// Begins with the oldest file there is, since those that were read are gone. What was shown is
+    /// not shown again.
+    fn begin_anew(&mut self) -> Step {
+        (self.file, self.resume) = (None, None);
+        Step::Tell(format!(
+            "the files of the log were replaced by others: it goes on with what they have from LSN {} \
+             on",
+            self.shown
+        ))
     }
 
     /// The next file that has a header, if there is one: the writer has gone on to it.
@@ -173,6 +203,7 @@ impl Follower {
             }
         }
         self.end = self.end.max(end);
+        self.shown = self.shown.max(end);
         self.link = Some(found.link());
         self.at = align_up(end, file.align);
         Ok(true)
@@ -184,7 +215,7 @@ impl Follower {
         while let Some(word) = bytes.get(from..).and_then(record::peek) {
             let (lsn, len) = (at.advance(from as u64), word.len());
             let stored = record::stored_len(len);
-            if word.kind() != Some(record::Kind::Void) && lsn >= self.end {
+            if word.kind() != Some(record::Kind::Void) && lsn >= self.shown {
                 let payload = &bytes[from + record::HEADER_LEN..][..len];
                 visit(lsn, lsn.advance(stored as u64), payload).map_err(Stop::Output)?;
             }
@@ -210,6 +241,8 @@ impl Follower {
         self.end = kept;
         self.link = Some(next.prev.map_or(Link::NONE, |prev| prev.last_frame));
         if kept < seen {
+            // Positions that were never acknowledged are used again after a crash.
+            self.shown = self.shown.min(kept);
             return Ok(Step::Tell(format!(
                 "the log was cut back to LSN {kept}: what was shown from there on is no part of it \
                  any more; it goes on at LSN {}",
@@ -221,11 +254,7 @@ impl Follower {
         }
         let oldest = files.first().map_or(next.sequence, |entry| entry.sequence);
         if !present || oldest > file.sequence {
-            return Ok(Step::Tell(format!(
-                "the log was truncated faster than it could be shown: what lay from LSN {seen} to \
-                 LSN {} is gone",
-                next.base
-            )));
+            return Ok(self.gone(&next));
         }
         Err(self.damage(file, seen, Reason::BrokenFileChain))
     }
