@@ -91,7 +91,7 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[Edit {
             file: COPY,
             find: "let next = ends.fold(found.next, Lsn::max);",
-            replace: "let next = ends.fold(found.end, Lsn::min);",
+            replace: "let next = ends.fold(Lsn::ZERO, Lsn::min);",
         }],
         caught_by: &[Files("cli")],
     },
