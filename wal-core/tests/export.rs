@@ -172,6 +172,27 @@ fn left_out_doubled_and_exchanged_records_are_noticed() {
     }
 }
 
+/// What no writer writes is refused though every checksum is right.
+#[test]
+fn a_closing_mark_that_counts_others_is_refused() {
+    let whole = write(header(0..80), &[(64, false, b"abc".to_vec())]);
+    let closing = |records: u64, bytes: u64, word: u32| {
+        let [word, records, bytes] =
+            [&word.to_le_bytes()[..], &records.to_le_bytes(), &bytes.to_le_bytes()];
+        let mut summed = [&whole[..60], &whole[64..64 + 15], word, records, bytes].concat();
+        let crc = wal_core::format::checksum::crc32c(&summed);
+        let mark = summed.split_off(75);
+        [&whole[..64 + 19], &mark, &crc.to_le_bytes()].concat()
+    };
+    assert_eq!(closing(1, 3, 1 << 31), whole);
+    for (records, bytes) in [(0, 0), (0, 3), (2, 3), (1, 2), (1, 4)] {
+        let error = read(&closing(records, bytes, 1 << 31)).unwrap_err();
+        assert!(matches!(error, ExportError::Damaged { damage: Damage::Count, .. }), "{error}");
+    }
+    let error = read(&closing(1, 3, 1 << 31 | 1)).unwrap_err();
+    assert!(matches!(error, ExportError::Damaged { damage: Damage::Field, .. }), "{error}");
+}
+
 #[test]
 fn what_does_not_belong_is_refused_and_writing_goes_on() {
     let mut writer = Writer::new(Vec::new(), header(128..1024)).unwrap();

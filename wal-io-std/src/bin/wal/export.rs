@@ -116,8 +116,11 @@ fn to_file(
     let part = PathBuf::from(part);
     let file = File::options().write(true).create_new(true).open(&part).map_err(|error| {
         // Perhaps of an export that was interrupted, perhaps not.
-        let text = format!("{} is in the way: {error}", part.display());
-        ExportError::Io(io::Error::new(error.kind(), text))
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            let text = format!("{} is in the way", part.display());
+            return ExportError::Io(io::Error::new(error.kind(), text));
+        }
+        ExportError::Io(error)
     })?;
     let done = file.try_clone().map_err(ExportError::Io).and_then(|out| {
         let (_, summary) = run(Box::new(BufWriter::with_capacity(1 << 20, out)))?;

@@ -35,6 +35,7 @@ pub(crate) fn look(dir: &Path) -> Outcome<Found> {
     if !metadata.is_dir() {
         return Err(not_a_directory(dir));
     }
+    fs::read_dir(dir).map_err(|error| Failure::system("read", dir, &error))?;
     let listing = list(dir)?;
     if !listing.files.is_empty() {
         return Ok(Found::Log);
