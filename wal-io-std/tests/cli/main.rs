@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test, too")]
 
 mod exchange;
+mod golden;
 mod inspect;
 mod large;
 mod manual;
