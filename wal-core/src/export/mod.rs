@@ -3,7 +3,7 @@
 //!
 //! `spec/EXPORT.md` is the normative description of the bytes. A [`Writer`] takes records one by one
 //! and a [`Reader`] gives them back; both hold no more than one record in memory, and any
-//! [`Write`](std::io::Write) or [`Read`](std::io::Read) will do. [`export`] writes a range of a log
+//! [`Write`] or [`Read`](std::io::Read) will do. [`export`] writes a range of a log
 //! that somebody may be writing to.
 //!
 //! ```

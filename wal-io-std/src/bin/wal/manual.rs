@@ -15,7 +15,7 @@ use crate::output::Output;
 /// Prints a script that completes the commands and options of `wal` in a shell.
 ///
 /// bash:  wal completions bash > ~/.local/share/bash-completion/completions/wal
-/// zsh:   wal completions zsh > "${fpath[1]}/_wal"
+/// zsh:   wal completions zsh > ~/.zfunc/_wal  (a directory that $fpath names)
 /// fish:  wal completions fish > ~/.config/fish/completions/wal.fish
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
