@@ -36,10 +36,10 @@ use std::ops::Range;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::error::Error;
-use crate::format::file_header::{self, BLOCK_LEN};
+use crate::format::file_header::{self, BLOCK_LEN, FileHeader};
 use crate::format::{frame, put, record, u32_at, u64_at};
 use crate::lsn::Lsn;
-use crate::recover::{self, ScanOptions};
+use crate::recover::{self, Corruption, Reason, ScanOptions};
 use crate::sink::{LogSource, SinkError};
 
 pub use error::{Damage, ExportError};
@@ -51,7 +51,9 @@ pub const VERSION: u32 = 1;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 64;
 /// No record of a log has an LSN below this: a frame header lies before it.
-pub const MIN_LSN: Lsn = Lsn::new(frame::HEADER_LEN as u64);
+pub const MIN_LSN: Lsn = Lsn::new(FRAME_LEN);
+
+const FRAME_LEN: u64 = frame::HEADER_LEN as u64;
 
 const MAGIC: [u8; 8] = *b"\x89WALX\r\n\x1a";
 const CRC_LEN: usize = 4;
@@ -183,8 +185,12 @@ impl Sum {
     }
 }
 
-/// Writes the records of the log in `source` whose LSN lies in `range` to `out`. Reads and verifies
-/// everything that `source` has, and writes nothing there. Blocks for I/O.
+/// Writes the records of the log in `source` whose LSN lies in `range` to `out`. Reads everything that
+/// `source` has, and writes nothing there. Blocks for I/O.
+///
+/// The log may be in use, and a log's own sink is a source: what lies before the watermark of an open
+/// log can be exported while others append to it. What lies behind the range need not be right, nor
+/// stay as it is.
 ///
 /// A batch that lies in the range only in part is there in part, and its part is a batch. If this
 /// fails, what was written lacks its closing mark, so nobody takes it for all there was.
@@ -196,48 +202,76 @@ impl Sum {
 /// [`Error::NotAppended`] if it ends before the range's end.
 pub fn export<W: Write>(
     source: &dyn LogSource,
-    options: ScanOptions,
     range: Range<Lsn>,
     out: W,
 ) -> Result<(W, Summary), ExportError> {
-    let log_id = first_log_id(source)?;
-    let header = Header::new(log_id.unwrap_or_default(), range.start, range.end)?;
-    let mut writer = Writer::new(out, header)?;
-    let mut written = Ok(());
-    let found = recover::scan(source, options, &mut |found| {
+    let log_id = oldest_header(source)?.map_or([0; 16], |header| header.log_id);
+    let mut writer = Writer::new(out, Header::new(log_id, range.start, range.end)?)?;
+    let (mut written, mut passed) = (Ok(()), false);
+    let found = recover::scan(source, ScanOptions::default(), &mut |found| {
+        passed |= found.end() >= range.end;
         if written.is_ok() && range.contains(&found.lsn) {
             let more = found.kind == record::Kind::DataMore && found.end() < range.end;
             written = writer.record(&Record { lsn: found.lsn, more, payload: found.payload });
         }
     });
-    let found = found.map_err(ExportError::Log)?;
-    written?;
-    let start = found
-        .files
-        .first()
-        .map_or(found.end, |first| first.header.prev.map_or(first.header.base, |prev| prev.end));
-    if range.start < start {
-        let (lsn, first_available) = (range.start, found.report.start);
-        return Err(ExportError::Log(Error::Truncated { lsn, first_available }));
+    match found {
+        Ok(found) => {
+            // Where the next frame would start, if nothing has been appended since.
+            let align = found.files.last().map_or(1, |last| u64::from(last.header.align));
+            let next = found.next.max(found.end.align_up(align));
+            if range.end > next {
+                let lsn = range.end;
+                return Err(ExportError::Log(Error::NotAppended { lsn, next }));
+            }
+        }
+        Err(Error::Corrupt(damage)) if is_behind(source, &damage, range.end, passed)? => {}
+        Err(error) => return Err(ExportError::Log(error)),
     }
-    // Where the next frame would start, if nothing has been appended since.
-    let align = found.files.last().map_or(1, |last| u64::from(last.header.align));
-    let next = found.next.max(found.end.align_up(align));
-    if range.end > next {
-        let lsn = range.end;
-        return Err(ExportError::Log(Error::NotAppended { lsn, next }));
+    written?;
+    // Afterwards: if it starts early enough now, it did so all the time.
+    let oldest = oldest_header(source)?;
+    let reach = oldest.map_or(Lsn::MAX, |first| first.prev.map_or(first.base, |prev| prev.end));
+    if let Some(first) = oldest.filter(|_| range.start < reach) {
+        let (lsn, first_available) = (range.start, first.base);
+        return Err(ExportError::Log(Error::Truncated { lsn, first_available }));
     }
     writer.finish()
 }
 
-/// The identity of the log, from the first header that is intact.
-fn first_log_id(source: &dyn LogSource) -> Result<Option<[u8; 16]>, ExportError> {
+/// Whether everything before `end` was passed on in spite of this damage; `passed` says that something
+/// was which reaches that far.
+fn is_behind(
+    source: &dyn LogSource,
+    damage: &Corruption,
+    end: Lsn,
+    passed: bool,
+) -> Result<bool, ExportError> {
+    if damage.lsn < end || passed {
+        return Ok(damage.lsn >= end);
+    }
+    if !matches!(damage.reason, Reason::Record(_) | Reason::UnfinishedBatch) {
+        // Between frames.
+        return Ok(true);
+    }
+    // Records before a damaged one that are of the same batch were not passed on, unless it is the
+    // first of its frame.
+    let mut head = [0; frame::HEADER_LEN];
+    let Some(offset) = damage.offset.checked_sub(head.len() as u64) else { return Ok(false) };
+    let read = source.read_at(damage.file, offset, &mut head);
+    let read = read.map_err(|error| ExportError::Log(error.into()))?;
+    let found = frame::decode_anywhere(&head[..read.min(head.len())]);
+    Ok(found.is_some_and(|found| found.lsn >= end && found.lsn.advance(FRAME_LEN) == damage.lsn))
+}
+
+/// The header of the oldest file that has one.
+fn oldest_header(source: &dyn LogSource) -> Result<Option<FileHeader>, ExportError> {
     let failed = |error: SinkError| ExportError::Log(error.into());
     let mut block = vec![0; BLOCK_LEN];
     for file in source.list().map_err(failed)?.files {
         let read = source.read_at(file.sequence, 0, &mut block).map_err(failed)?;
         if let Ok(header) = file_header::decode(&block[..read.min(BLOCK_LEN)]) {
-            return Ok(Some(header.log_id));
+            return Ok(Some(header));
         }
     }
     Ok(None)

@@ -118,6 +118,30 @@ fn a_log_in_use_is_read_by_those_who_read_and_refused_to_those_who_write() {
     wal.close().unwrap();
 }
 
+/// Whoever reads is never told of damage that is only a write under way.
+#[test]
+fn a_log_that_grows_all_the_time_is_never_called_corrupt() {
+    let place = Place::new();
+    let options = wal_core::Options::default().segment_size(64 << 10).file_size(256 << 10);
+    let (wal, _) = wal_io_std::open(place.log(), options).unwrap();
+    wal.append_and_sync(b"first").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                wal.append_and_sync(&[0x5a; 300]).unwrap();
+            }
+        });
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < std::time::Duration::from_secs(3) {
+            for (command, args) in [("tail", &["-n", "1"][..]), ("verify", &[]), ("export", &[])] {
+                assert_code(&on(&place, (command, args), &place.log()), SUCCESS);
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn a_corrupt_log_is_named_with_its_place_and_the_ways_out() {
     let place = Place::new();

@@ -1,5 +1,6 @@
 //! Reading a log that may be in use, without touching it: what the commands that read share.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wal_core::format::file_header::{self, FileHeader};
@@ -14,6 +15,7 @@ use crate::newest::{self, Newest};
 use crate::output::verdict_word;
 use crate::place;
 use crate::progress::Progress;
+use crate::steady::steady;
 
 /// Bytes of the stream between two updates of the progress bar.
 const PROGRESS_STEP: u64 = 1 << 20;
@@ -107,7 +109,15 @@ pub(crate) fn open(dir: &Path, from: Option<Lsn>, strictness: Strictness) -> Out
     let mut files = list(dir)?;
     let first = from.map_or(0, |from| newest::holding(&files, from));
     files.retain(|file| file.sequence >= first);
-    scan_files(dir, &mut files, strictness).map_err(|error| Failure::log(dir, &error))
+    let failed = |error: &Error| Failure::log(dir, error);
+    if strictness.mode == RecoveryMode::Salvage {
+        // Around what is not there yet there is nothing to salvage.
+        match scan_files(dir, &mut files, Strictness { mode: RecoveryMode::Strict, ..strictness }) {
+            Err(Error::Corrupt(_)) => {}
+            done => return done.map_err(|error| failed(&error)),
+        }
+    }
+    scan_files(dir, &mut files, strictness).map_err(|error| failed(&error))
 }
 
 /// The log files in `dir` with their headers; it is an error if there are none.
@@ -118,7 +128,11 @@ pub(crate) fn list(dir: &Path) -> Outcome<Vec<File>> {
         let mut files = Vec::with_capacity(listing.files.len());
         for entry in listing.files {
             let mut block = vec![0; file_header::BLOCK_LEN];
-            let read = source.read_at(entry.sequence, 0, &mut block)?;
+            let read = match source.read_at(entry.sequence, 0, &mut block) {
+                // Removed since it was listed.
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
+                read => read?,
+            };
             let header = file_header::decode(&block[..read]);
             let (sequence, path, len) = (entry.sequence, entry.path, entry.len);
             files.push(File { sequence, path, len, header, records: 0, payload_bytes: 0 });
@@ -128,8 +142,13 @@ pub(crate) fn list(dir: &Path) -> Outcome<Vec<File>> {
     read().map_err(|error| Failure::log(dir, &error))
 }
 
-/// Scans and counts the records of each file, under a progress bar.
+/// [`scan_once`], again while what it finds is only that the log grows.
 fn scan_files(dir: &Path, files: &mut [File], strictness: Strictness) -> Result<Log, Error> {
+    steady(|| scan_once(dir, files, strictness))
+}
+
+/// Scans and counts the records of each file, under a progress bar.
+fn scan_once(dir: &Path, files: &mut [File], strictness: Strictness) -> Result<Log, Error> {
     let total: u64 = files.iter().map(|file| file.len).sum();
     let progress = Progress::bytes("reading", Some(total), false);
     let mut order: Vec<(Lsn, usize)> = Vec::new();

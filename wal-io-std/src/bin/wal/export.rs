@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use wal_core::Lsn;
 use wal_core::export::{ExportError, Summary, export};
-use wal_core::recover::ScanOptions;
 use wal_io_std::DirSource;
 
 use crate::examine::{self, Strictness};
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
     let run = |out: Box<dyn Write>| -> Result<(Box<dyn Write>, Summary), ExportError> {
         let source = DirSource::open(dir).map_err(ExportError::Log)?;
         let source = Newest::of(source, newest::holding(&files, from));
-        export(&source, ScanOptions::default(), from..to, out)
+        export(&source, from..to, out)
     };
     let summary = match &args.output {
         None => run(Box::new(BufWriter::new(io::stdout().lock()))).map(|(_, summary)| summary),

@@ -18,6 +18,7 @@ mod progress;
 mod repair;
 mod shape;
 mod stat;
+mod steady;
 mod table;
 mod tail;
 mod truncate;

@@ -10,6 +10,7 @@ use wal_io_std::{DirSource, FileOptions, Preparation, Wal};
 use crate::examine::{self, File, Findings, Strictness};
 use crate::failure::{Code, Failure, Outcome};
 use crate::output::{Output, grouped, path_text, told_of_recovery};
+use crate::steady::steady;
 
 /// Bytes of the file that this run makes: the next one to append makes its own.
 const FILE_SIZE: u64 = 1 << 20;
@@ -173,9 +174,8 @@ struct Around {
 }
 
 fn around(args: &Args, lsn: Lsn) -> Outcome<Around> {
-    let mut around = Around::default();
-    let mut batch = None;
-    let mut run = || -> Result<(), Error> {
+    let found = steady(|| {
+        let (mut around, mut batch) = (Around::default(), None);
         let source = DirSource::open(&args.dir)?;
         scan(&source, ScanOptions::default(), &mut |record| {
             let start = *batch.get_or_insert(record.lsn);
@@ -186,11 +186,10 @@ fn around(args: &Args, lsn: Lsn) -> Outcome<Around> {
                 }
             }
             around.behind += u64::from(record.lsn >= lsn);
-        })
-        .map(drop)
-    };
-    run().map_err(|error| Failure::log(&args.dir, &error))?;
-    Ok(around)
+        })?;
+        Ok(around)
+    });
+    found.map_err(|error| Failure::log(&args.dir, &error))
 }
 
 fn open(args: &Args) -> Outcome<Wal> {

@@ -13,6 +13,9 @@ use wal_core::{Error, Lsn, SinkError};
 
 use crate::failure::Failure;
 
+/// Damage is damage if it is found so often at one place.
+const DOUBTS: u32 = 20;
+
 /// Takes a record: LSN, end, payload.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(Lsn, Lsn, &[u8]) -> Result<(), Failure>;
 
@@ -51,6 +54,8 @@ pub(super) struct Follower {
     end: Lsn,
     /// Records before this are not shown again.
     shown: Lsn,
+    /// Where damage was found, and how often.
+    doubt: Option<(Lsn, u32)>,
     /// The last frame of the scan, which is read once more, since it may have grown whole.
     resume: Option<Predecessor>,
 }
@@ -59,7 +64,7 @@ impl Follower {
     /// Goes on where a scan has ended.
     pub(super) fn new(found: &Scan) -> Self {
         let (end, resume) = (found.end, found.last);
-        Self { file: None, at: Lsn::ZERO, link: None, end, shown: end, resume }
+        Self { file: None, at: Lsn::ZERO, link: None, end, shown: end, doubt: None, resume }
     }
 
     /// Shows every record that is there by now.
@@ -71,9 +76,20 @@ impl Follower {
                 Ok(Step::Tell(text)) => return Ok(News::Told(text)),
                 // Removed between the listing and the reading: the next look tells.
                 Err(Stop::Log(Error::Sink(error))) if is_gone(&error) => return Ok(News::Nothing),
+                // Of several writes under way, a later one may be seen before an earlier one.
+                Err(Stop::Log(Error::Corrupt(found))) if self.doubts(found.lsn) => {
+                    return Ok(News::Nothing);
+                }
                 Err(stop) => return Err(stop),
             }
         }
+    }
+
+    /// Whether damage at `lsn` may still go away by itself.
+    fn doubts(&mut self, lsn: Lsn) -> bool {
+        let times = self.doubt.filter(|(at, _)| *at == lsn).map_or(1, |(_, times)| times + 1);
+        self.doubt = Some((lsn, times));
+        times < DOUBTS
     }
 
     fn step(&mut self, source: &dyn LogSource, visit: Visit<'_>) -> Result<Step, Stop> {

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wal_core::Lsn;
 use wal_core::recover::{Scan, ScanOptions, scan};
-use wal_core::{Error, Lsn};
 use wal_io_std::DirSource;
 
 use crate::examine::{self, File, Strictness};
@@ -19,6 +19,7 @@ use crate::output::Output;
 use crate::paint::note;
 use crate::place::Place;
 use crate::shape::Shape;
+use crate::steady::steady;
 use follow::{Follower, News, Stop};
 
 /// How long to wait before looking again. A process that writes in place tells nobody, so there is
@@ -95,11 +96,11 @@ pub(crate) fn run(args: &Args) -> Outcome<Code> {
 /// Reads the log from file `first` on.
 fn read(dir: &Path, first: u64, visit: &mut dyn FnMut(Lsn)) -> Outcome<Scan> {
     let Strictness { mode, ambiguous_tail } = Strictness::STRICT;
-    let mut run = || -> Result<Scan, Error> {
+    let found = steady(|| {
         let source = Newest::of(DirSource::open(dir)?, first);
         scan(&source, ScanOptions { mode, ambiguous_tail }, &mut |record| visit(record.lsn))
-    };
-    run().map_err(|error| Failure::log(dir, &error))
+    });
+    found.map_err(|error| Failure::log(dir, &error))
 }
 
 /// Reads as many of the newest files as hold the last `count` records, and says where those begin.
