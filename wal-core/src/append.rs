@@ -176,7 +176,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         filler.copy(0, parts);
         let word = record::Word::new(len, record::Kind::Data);
         filler.put_header(0, record::encode_header(word, crc, grant.lsn, grant.salt));
-        Ok(self.commit(grant, filler))
+        Ok(self.commit(grant, filler, 1))
     }
 
     fn append_all<R: AsRef<[u8]>>(
@@ -213,7 +213,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             filler.put_header(at, record::encode_header(word, crc, lsn, grant.salt));
             at += record::stored_len(record[0].len());
         }
-        Ok(self.commit(grant, filler))
+        Ok(self.commit(grant, filler, records.len() as u64))
     }
 
     /// Reserves `stored` bytes of a segment.
@@ -221,22 +221,40 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     fn claim(&self, stored: u64, patience: Patience) -> Result<(Grant, Filler), Error> {
         let shared = &self.shared;
         shared.check_open()?;
+        let (claim, duty) = shared.ring.reserve(stored, || !shared.is_poisoned(), shared.lend());
+        shared.fulfil(duty);
+        match claim {
+            Claim::Granted(grant, filler) => Ok((grant, filler)),
+            Claim::Full { sequence } => self.claim_later(stored, sequence, patience),
+        }
+    }
+
+    /// The same once segment `full` is no longer the last.
+    #[cold]
+    fn claim_later(
+        &self,
+        stored: u64,
+        mut full: u64,
+        patience: Patience,
+    ) -> Result<(Grant, Filler), Error> {
+        let shared = &self.shared;
+        let mut stalls = 0;
         loop {
+            self.await_space(Need::Space(full), patience, &mut stalls)?;
             let (claim, duty) =
                 shared.ring.reserve(stored, || !shared.is_poisoned(), shared.lend());
             shared.fulfil(duty);
             match claim {
                 Claim::Granted(grant, filler) => return Ok((grant, filler)),
-                Claim::Full { sequence } => {
-                    self.await_space(Need::Space(sequence), patience)?;
-                }
+                Claim::Full { sequence } => full = sequence,
             }
         }
     }
 
-    /// The slow path of a reservation: waits until a segment is active.
+    /// The slow path of a reservation: waits until a segment is active. Counts up `stalls` if that
+    /// takes sleep.
     #[cold]
-    fn await_space(&self, need: Need, patience: Patience) -> Result<(), Error> {
+    fn await_space(&self, need: Need, patience: Patience, stalls: &mut u64) -> Result<(), Error> {
         for _ in 0..SPINS {
             if self.shared.progress().satisfies(need) {
                 return Ok(());
@@ -244,15 +262,19 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             spin_loop();
         }
         match patience {
-            Patience::Wait => self.shared.wait(need, None),
+            Patience::Wait => {
+                self.shared.counters.stall(*stalls == 0);
+                *stalls += 1;
+                self.shared.wait(need, None)
+            }
             Patience::Try => Err(self.shared.refusal().unwrap_or(Error::WouldBlock)),
         }
     }
 
     #[inline]
-    pub(crate) fn commit(&self, grant: Grant, filler: Filler) -> Appended {
+    pub(crate) fn commit(&self, grant: Grant, filler: Filler, records: u64) -> Appended {
         let appended = Appended { lsn: grant.lsn, end: grant.lsn.advance(filler.len() as u64) };
-        let duty = self.shared.ring.commit(grant, filler);
+        let duty = self.shared.ring.commit(grant, filler, records);
         self.shared.fulfil(duty);
         appended
     }
@@ -280,6 +302,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// no segment active.
     pub(crate) fn claim_direct(&self, len: u64, last: bool) -> Result<Direct, Error> {
         let shared = &self.shared;
+        let mut stalls = 0;
         loop {
             let may_rotate = || !last && !shared.is_poisoned();
             let (claim, duty) = shared.ring.claim_direct(len, may_rotate, shared.lend());
@@ -287,9 +310,11 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             match claim {
                 Ok(direct) => return Ok(direct),
                 Err(sequence) if last => {
-                    self.await_space(Need::LastSpace(sequence), Patience::Wait)?;
+                    self.await_space(Need::LastSpace(sequence), Patience::Wait, &mut stalls)?;
                 }
-                Err(sequence) => self.await_space(Need::Space(sequence), Patience::Wait)?,
+                Err(sequence) => {
+                    self.await_space(Need::Space(sequence), Patience::Wait, &mut stalls)?;
+                }
             }
         }
     }

@@ -55,10 +55,13 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// [`Error::NeedsToWait`] for a record larger than a segment: hand it to a thread that may
     /// block. Otherwise as for [`append`](Self::append) and [`durable`](Self::durable).
     pub async fn append_async(&self, payload: &[u8]) -> Result<Appended, Error> {
+        let mut stalled = false;
         loop {
             let current = self.shared.ring.current();
             match self.append_record(&[IoSlice::new(payload)], Patience::Try) {
                 Err(Error::WouldBlock) => {
+                    self.shared.counters.stall(!stalled);
+                    stalled = true;
                     self.pending(Need::Space(current)).await?;
                 }
                 over => return over,

@@ -42,6 +42,10 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
+    pub(crate) fn len(&self) -> usize {
+        self.by_lsn.len()
+    }
+
     /// Who holds the most.
     pub(crate) fn lowest(&self) -> Option<Pin> {
         self.by_lsn.first_key_value().map(|(&(lsn, _), name)| Pin { name: Arc::clone(name), lsn })

@@ -135,7 +135,7 @@ impl Ring {
     }
 
     pub fn commit(&self, granted: Granted) -> Duties {
-        self.0.commit(granted.grant, granted.filler).into()
+        self.0.commit(granted.grant, granted.filler, 1).into()
     }
 
     pub fn claim_direct(&self, len: u64) -> (Result<Direct, u64>, Duties) {

@@ -13,6 +13,7 @@ use crate::segment::{Buffer, Ring};
 use crate::shared::{Parts, ReadFile, Shared};
 use crate::sink::{SegmentMemory, SegmentSink, SinkError, SinkOp};
 use crate::start::Start;
+use crate::stats::Counters;
 use crate::sync::Arc;
 use crate::truncate::Front;
 use crate::wal::Wal;
@@ -125,6 +126,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             executor: options.executor,
             depth: options.depth,
             max_record_len: options.max_record_len,
+            counters: Counters::new(options.clock),
         });
         Ok((Self { shared: Arc::new(shared) }, scan.report))
     }

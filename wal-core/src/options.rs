@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::format::{file_header, frame, record};
@@ -20,6 +21,20 @@ pub trait Executor: Send + Sync + 'static {
 impl<F: Fn(Box<dyn FnOnce() + Send + 'static>) + Send + Sync + 'static> Executor for F {
     fn execute(&self, job: Box<dyn FnOnce() + Send + 'static>) {
         self(job);
+    }
+}
+
+/// Tells the time, for what a log measures of itself: the core reads no clock of its own.
+///
+/// With `let start = std::time::Instant::now()`: `Options::default().clock(move || start.elapsed())`.
+pub trait Clock: Send + Sync + 'static {
+    /// The time since some moment, always the same. A clock that goes back is taken to stand still.
+    fn now(&self) -> Duration;
+}
+
+impl<F: Fn() -> Duration + Send + Sync + 'static> Clock for F {
+    fn now(&self) -> Duration {
+        self()
     }
 }
 
@@ -73,6 +88,7 @@ pub struct Options {
     pub(crate) recovery: RecoveryMode,
     pub(crate) ambiguous_tail: AmbiguousTail,
     pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) seed: Option<u64>,
 }
 
@@ -88,6 +104,7 @@ impl Default for Options {
             recovery: RecoveryMode::Strict,
             ambiguous_tail: AmbiguousTail::Cut,
             executor: None,
+            clock: None,
             seed: None,
         }
     }
@@ -171,6 +188,15 @@ impl Options {
         self
     }
 
+    /// A clock to measure with how long syncs take ([`Stats::sync_latency`](crate::Stats)). It is
+    /// asked twice for each sync, by the thread that leads, and at no other time. A panic in it
+    /// counts as one of the sink: it poisons the log. Default none: nothing is measured.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
     /// Fixes the identity and the salts of the log, for reproducible tests. Default: random, which
     /// is what keeps the bytes of one life of a file from being taken for those of another.
     #[must_use]
@@ -240,6 +266,7 @@ impl fmt::Debug for Options {
             .field("recovery", &self.recovery)
             .field("ambiguous_tail", &self.ambiguous_tail)
             .field("executor", &self.executor.is_some())
+            .field("clock", &self.clock.is_some())
             .finish()
     }
 }

@@ -79,7 +79,7 @@ fn finish<S: SegmentSink, P: Probe>(
     let crc = checksum::crc32c(filler.payload(len));
     let word = record::Word::new(len, kind);
     filler.put_header(0, record::encode_header(word, crc, grant.lsn, grant.salt));
-    wal.commit(grant, filler)
+    wal.commit(grant, filler, u64::from(kind != record::Kind::Void))
 }
 
 impl<S: SegmentSink, P: Probe> Drop for Reservation<'_, S, P> {

@@ -13,6 +13,7 @@ use crate::probe::{Event, Probe};
 use crate::recover::Scan;
 use crate::segment::{Lend, Ring};
 use crate::sink::{SegmentSink, SinkError};
+use crate::stats::Counters;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, OnceLock, Ordering, fence, lock};
 use crate::truncate::Front;
 
@@ -71,26 +72,6 @@ fn cut_off(header: &FileHeader) -> Option<Range<Lsn>> {
     (end.align_up(u64::from(header.align)) < header.base).then_some(end..header.base)
 }
 
-/// Counters of a log, for reports and benches. Taken one by one, so they may be off by the step
-/// under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Frames submitted to the sink.
-    pub frames: u64,
-    /// Bytes submitted to the sink, headers and padding included.
-    pub bytes: u64,
-    /// Syncs done.
-    pub syncs: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) frames: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-}
-
 pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     /// Read by every append, written once or twice in a log's life.
     lifecycle: AtomicU8,
@@ -130,6 +111,7 @@ pub(crate) struct Parts<S, P> {
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) depth: usize,
     pub(crate) max_record_len: usize,
+    pub(crate) counters: Counters,
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
@@ -151,7 +133,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             executor: parts.executor,
             depth: parts.depth,
             max_record_len: parts.max_record_len,
-            counters: Counters::default(),
+            counters: parts.counters,
         }
     }
 
@@ -263,15 +245,6 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         |place| {
             let len = self.ring.layout().segment as usize;
             self.sink.memory_in(place.file, place.offset(), len)
-        }
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        // Relaxed: counters order nothing.
-        Stats {
-            frames: self.counters.frames.load(Ordering::Relaxed),
-            bytes: self.counters.bytes.load(Ordering::Relaxed),
-            syncs: self.counters.syncs.load(Ordering::Relaxed),
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::flush::{DirectFrame, Need};
 use crate::format::frame;
 use crate::lsn::Lsn;
 use crate::probe::{NoProbe, Probe};
-use crate::shared::{Lifecycle, Shared, Stats};
+use crate::shared::{Lifecycle, Shared};
 use crate::sink::SegmentSink;
+use crate::stats::Stats;
 use crate::sync::{Arc, Ordering, lock};
 
 /// How safe a record is to be before a call returns.
@@ -189,7 +190,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         self.shared.ring.probe()
     }
 
-    /// Counters since the log was opened. Does not block.
+    /// The log in numbers. Takes no lock that a writer takes and does not block for I/O, but reads
+    /// words that every append writes: for every second, not for every append.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats()

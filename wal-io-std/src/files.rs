@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use wal_core::sink::{Created, Listing, LogSource, SinkOp};
+use wal_core::sink::{Created, Listing, LogSource, SinkOp, Spares};
 use wal_core::{Error, SinkError};
 
 use crate::aside;
@@ -231,6 +231,12 @@ impl<L: FileLayer, A> LogFiles<L, A> {
         if self.preparation == Preparation::Thread && self.failure.get().is_none() {
             self.maker.prepare(sequence, capacity);
         }
+    }
+
+    /// [`SegmentSink::spares`](wal_core::SegmentSink::spares).
+    #[must_use]
+    pub fn spares(&self) -> Spares {
+        self.maker.spares()
     }
 
     /// The open file to write to; one that was closed, being old and synced, is opened again.

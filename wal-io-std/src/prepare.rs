@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 
 use wal_core::SinkError;
 use wal_core::format::file_header::BLOCK_LEN;
-use wal_core::sink::{Created, SinkOp};
+use wal_core::sink::{Created, SinkOp, Spares};
 
 use crate::dir::{Dir, at};
 use crate::lock;
@@ -174,6 +174,21 @@ impl<L: FileLayer> Maker<L> {
         state.found.remove(&sequence);
         if !matches!(state.files.get(&sequence), Some(Stage::Making)) {
             state.files.remove(&sequence);
+        }
+    }
+
+    /// What is ready for `create`. Not what is in the making.
+    pub(crate) fn spares(&self) -> Spares {
+        let state = lock(&self.state);
+        let ready = state.files.values().filter_map(|stage| match stage {
+            Stage::Ready(made) => Some(made.capacity),
+            Stage::Making | Stage::InUse => None,
+        });
+        let kept = state.spares.iter().map(|spare| spare.capacity);
+        Spares {
+            prepared: ready.clone().count(),
+            retired: kept.len(),
+            bytes: ready.chain(kept).sum(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkOp, Write};
+use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkOp, Spares, Write};
 use wal_core::{Error, SinkError};
 
 use crate::direct::{Aligned, Piece, Pieces, write_through};
@@ -193,6 +193,10 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
 
     fn prepare(&self, sequence: u64, capacity: u64) {
         self.files.prepare(sequence, capacity);
+    }
+
+    fn spares(&self) -> Spares {
+        self.files.spares()
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {

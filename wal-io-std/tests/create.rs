@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use support::{
     Call, Fault, Gate, KIB, MIB, count, inline, name, names, read, reopen, threaded, write,
 };
-use wal_core::sink::{SegmentSink, SinkOp};
+use wal_core::sink::{SegmentSink, SinkOp, Spares};
 use wal_io_std::{FileOptions, FileSink, Preparation};
 
 fn assert_zeros(path: &Path, len: u64) {
@@ -222,6 +222,7 @@ fn going_on_to_a_prepared_file_adds_no_sync_to_anyones_commit() {
 
     // The helper may still be at work: then this waits for it, and makes nothing itself.
     sink.create(2, 256 * KIB).unwrap();
+    assert_eq!(sink.spares(), Spares::default(), "it is in use now");
     write(&sink, 2, 0, b"three").unwrap();
     sink.sync().unwrap();
     let me = thread::current().id();
@@ -378,4 +379,17 @@ fn a_real_full_disk() {
         sink.sync().unwrap();
         sink.create(2, 128 * KIB).unwrap();
     }
+}
+
+#[test]
+fn a_file_that_is_ready_shows_until_it_is_used() {
+    let (_dir, _layer, sink) = threaded();
+    sink.prepare(1, 64 * KIB);
+    // The helper takes its time.
+    while sink.spares() == Spares::default() {
+        thread::yield_now();
+    }
+    assert_eq!(sink.spares(), Spares { prepared: 1, retired: 0, bytes: 64 * KIB });
+    sink.create(1, 64 * KIB).unwrap();
+    assert_eq!(sink.spares(), Spares::default());
 }

@@ -13,7 +13,7 @@ use std::thread;
 use rustix::io::Errno;
 use support::{Call, Fault, Faulty, Gate, KIB, count, inline, name, names, read, reopen, write};
 use wal_core::format::file_header;
-use wal_core::sink::{Created, LogSource, SegmentSink, SinkOp};
+use wal_core::sink::{Created, LogSource, SegmentSink, SinkOp, Spares};
 use wal_core::{Error, Lsn, Options, Verdict, Wal};
 use wal_io_std::{FileOptions, FileSink, Preparation};
 
@@ -70,6 +70,7 @@ fn two_files_are_kept_of_this_life_and_of_the_length_asked_for() {
     }
     (1..=4).for_each(|file| sink.retire(file).unwrap());
     assert_eq!(names(dir.path()), [spare(3), spare(4)], "the last two");
+    assert_eq!(sink.spares(), Spares { prepared: 0, retired: 2, bytes: 192 * KIB });
     layer.take();
     assert_eq!(make(&sink, 5, 64 * KIB), Created::Recycled);
     assert_eq!(make(&sink, 6, 64 * KIB), Created::Zeroed, "the other one is longer");

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use wal_core::sink::{Completion, Created, Listing, LogSource, SegmentSink, Submitted, Write};
+use wal_core::sink::{
+    Completion, Created, Listing, LogSource, SegmentSink, Spares, Submitted, Write,
+};
 use wal_core::{Error, Options, RecoveryReport, SegmentMemory, SinkError, Wal};
 use wal_io_std::FileSink;
 
@@ -105,6 +107,10 @@ impl SegmentSink for AnySink {
 
     fn prepare(&self, sequence: u64, capacity: u64) {
         either!(self, sink => sink.prepare(sequence, capacity));
+    }
+
+    fn spares(&self) -> Spares {
+        either!(self, sink => sink.spares())
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {

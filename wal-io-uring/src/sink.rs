@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use wal_core::sink::{
-    Completion, Created, Listing, LogSource, SegmentSink, SinkOp, Submitted, Write,
+    Completion, Created, Listing, LogSource, SegmentSink, SinkOp, Spares, Submitted, Write,
 };
 use wal_core::{Error, SegmentMemory, SinkError};
 use wal_io_std::files::LogFiles;
@@ -159,6 +159,10 @@ impl<Q: Queue<L::File>, L: FileLayer> SegmentSink for UringSink<Q, L> {
 
     fn prepare(&self, sequence: u64, capacity: u64) {
         self.files.prepare(sequence, capacity);
+    }
+
+    fn spares(&self) -> Spares {
+        self.files.spares()
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {

@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use wal_core::sink::{Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkOp, Write};
+use wal_core::sink::{
+    Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkOp, Spares, Write,
+};
 use wal_core::{Error, SinkError};
 use wal_io_std::files::{LogFiles, OpenFile};
 use wal_io_std::sys::{FileLayer, Os, uninterrupted};
@@ -179,6 +181,10 @@ impl<L: FileLayer, M: Mapper<L::File>> SegmentSink for MmapSink<L, M> {
 
     fn prepare(&self, sequence: u64, capacity: u64) {
         self.files.prepare(sequence, capacity);
+    }
+
+    fn spares(&self) -> Spares {
+        self.files.spares()
     }
 
     /// In the newest file that has been begun. Waits for nobody: while the next file takes its

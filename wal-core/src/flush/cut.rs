@@ -57,8 +57,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         let write = Write { ticket, file: header.sequence, offset: 0, parts: &parts };
         shared.sink.write(&write).map_err(Failure::Fatal)?;
         shared.sink.sync().map_err(Failure::Fatal)?;
-        // Relaxed: counters order nothing.
-        shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        shared.counters.sync();
         shared.ring.probe().event(Event::Sync { lsn: next.base });
         shared.cut_table(header);
         self.pipeline().cut(header, end);

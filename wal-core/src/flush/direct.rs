@@ -87,6 +87,11 @@ impl<'a> DirectFrame<'a> {
         self.claim.place.base.advance(self.len)
     }
 
+    /// How many records it holds.
+    pub(super) const fn records(&self) -> u64 {
+        self.records.len() as u64
+    }
+
     /// What its owner waits for.
     pub(crate) fn need(&self) -> Need {
         Need::Direct { sequence: self.claim.sequence, end: self.end() }

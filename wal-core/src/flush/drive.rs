@@ -10,7 +10,7 @@ use crate::probe::{Event, Probe};
 use crate::segment::Duty;
 use crate::shared::Shared;
 use crate::sink::{SegmentSink, SinkError, SinkOp};
-use crate::sync::{Ordering, lock};
+use crate::sync::lock;
 
 /// Where driving ended.
 #[derive(Debug)]
@@ -153,9 +153,8 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
     fn sync(&mut self) -> Result<(), Failure> {
         let shared = self.shared;
         let written = shared.written();
-        shared.sink.sync().map_err(Failure::Fatal)?;
-        // Relaxed: counters order nothing.
-        shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        shared.counters.time(|| shared.sink.sync()).map_err(Failure::Fatal)?;
+        shared.counters.sync();
         shared.ring.probe().event(Event::Sync { lsn: written });
         shared.publish(written, written);
         Ok(())

@@ -12,7 +12,7 @@ use crate::segment::place::Place;
 use crate::segment::{START, Sealed};
 use crate::shared::{ReadFile, Shared};
 use crate::sink::{SegmentSink, Submitted, Write};
-use crate::sync::{Ordering, PoisonError, lock};
+use crate::sync::{PoisonError, lock};
 
 /// Padding behind a frame that is not in segment memory; frames are aligned to 64 KiB at most.
 static ZEROS: [u8; 65536] = [0; 65536];
@@ -97,7 +97,9 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         // submitted once per life, since `next` moves on, and `padded` is at most the capacity,
         // a multiple of every alignment.
         let bytes = unsafe { buffer.finish(&header.encode(), sealed.len as usize, padded) };
-        self.submit(sealed.place, next, held, file_header, &[IoSlice::new(bytes)])
+        self.submit(sealed.place, next, held, file_header, &[IoSlice::new(bytes)])?;
+        shared.counters.records(sealed.records);
+        Ok(())
     }
 
     /// Submits the caller's own frame and waits for it, whatever the depth.
@@ -110,7 +112,9 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         let mut parts = vec![IoSlice::new(&header)];
         parts.extend(frame.parts());
         parts.push(IoSlice::new(&ZEROS[..(next.get() - frame.end().get()) as usize]));
-        self.submit_waiting(place, next, file_header, &parts)
+        self.submit_waiting(place, next, file_header, &parts)?;
+        self.shared.counters.records(frame.records());
+        Ok(())
     }
 
     /// Submits bytes that are on somebody's stack, and waits until they are written.
@@ -265,9 +269,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             }
             Submitted::Pending => false,
         };
-        // Relaxed: counters order nothing.
-        shared.counters.frames.fetch_add(1, Ordering::Relaxed);
-        shared.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.counters.frame(bytes);
         let flight = Flight { ticket, next, done, held, _file_header: file_header };
         self.pipeline().in_flight.push_back(flight);
         Ok(())

@@ -58,4 +58,4 @@ mod buffer;
 mod ring;
 
 pub(crate) use buffer::{Buffer, Filler};
-pub(crate) use ring::{Claim, Direct, Duty, Grant, Lend, Ring, START, Sealed};
+pub(crate) use ring::{Claim, Direct, Duty, Grant, Lend, Occupancy, Ring, START, Sealed};

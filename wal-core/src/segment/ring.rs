@@ -4,7 +4,7 @@ use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Filler};
 use super::place::{Layout, Place};
-use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, Tail};
+use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, State, Tail, state};
 use crate::format::{frame, record};
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
@@ -136,6 +136,16 @@ pub(crate) struct Sealed {
     pub(crate) len: u64,
     /// Length of the direct frame behind it, 0 for none.
     pub(crate) direct: u64,
+    /// Records in it, void ones not counted.
+    pub(crate) records: u64,
+}
+
+/// How many segments are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    pub(crate) queued: usize,
+    pub(crate) active: usize,
+    pub(crate) writing: usize,
 }
 
 /// Tells what a writer's step obliges it to do beyond the ring.
@@ -298,16 +308,17 @@ impl<P: Probe> Ring<P> {
         Claim::Granted(grant, filler)
     }
 
-    /// Commits a reservation whose bytes are filled.
+    /// Commits a reservation whose bytes are filled, with so many `records`; 0 if they are void.
     #[inline]
-    pub(crate) fn commit(&self, grant: Grant, filler: Filler) -> Duty {
+    pub(crate) fn commit(&self, grant: Grant, filler: Filler, records: u64) -> Duty {
         debug_assert_eq!(filler.len() as u64, grant.len);
         let Grant { slot, sequence, lsn, len, .. } = grant;
         self.probe.event(Event::Commit { sequence, lsn, len });
         let fill = &self.segments[slot].fill;
         // Release: pairs with the Acquire in `sealed`; carries the bytes just filled, and those of
         // all who left before, since additions continue each other's releases.
-        match Fill(fill.fetch_add(len, Ordering::Release)).commit(len) {
+        let step = Fill::step(len, records);
+        match Fill(fill.fetch_add(step, Ordering::Release)).commit(step) {
             Left::Others => Duty::NONE,
             Left::Last => self.hand_over(sequence),
         }
@@ -491,7 +502,8 @@ impl<P: Probe> Ring<P> {
             return None;
         }
         // Acquire: pairs with the Release of every commit and of the seal.
-        if !Fill(segment.fill.load(Ordering::Acquire)).is_complete() {
+        let complete = Fill(segment.fill.load(Ordering::Acquire));
+        if !complete.is_complete() {
             return None;
         }
         // Relaxed: published by the fill (rule 4).
@@ -504,7 +516,24 @@ impl<P: Probe> Ring<P> {
             salt: segment.life.salt.load(Ordering::Relaxed),
             len,
             direct,
+            records: complete.records(),
         })
+    }
+
+    /// How the segments stand, each looked at by itself.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        let mut found = Occupancy::default();
+        for segment in &self.segments {
+            // Relaxed: a picture that nobody acts upon.
+            let tail = Tail(segment.tail.load(Ordering::Relaxed));
+            let fill = Fill(segment.fill.load(Ordering::Relaxed));
+            match state(tail, fill, self.layout.segment) {
+                State::Queued => found.queued += 1,
+                State::Active => found.active += 1,
+                State::Writing => found.writing += 1,
+            }
+        }
+        found
     }
 
     /// The memory of a complete segment; see [`Buffer::finish`].

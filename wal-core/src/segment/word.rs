@@ -8,10 +8,11 @@
 //!       position <= capacity    open: the segment is Active
 //!       position >  capacity    closed: Queued or Writing; additions change nothing
 //!
-//! Fill  0 ..= capacity          open: bytes committed so far
+//! Fill  63..28 records committed so far   27..0 bytes:
+//!       0 ..= capacity          open: bytes committed so far
 //!       SEALED - n              sealed, n bytes still being copied
 //!       SEALED                  sealed and complete: to be handed over, exactly once
-//!       QUEUED                  free
+//!       QUEUED                  free (all ones, records included)
 //!
 //! Gate  0 -> 1 -> 2             the segment's predecessor was sealed, the segment is free:
 //!                               two arrivals in any order, and the second one activates
@@ -123,7 +124,8 @@ impl Tail {
     }
 }
 
-/// Bytes committed in a segment, or still missing once it is sealed.
+/// Bytes committed in a segment, or still missing once it is sealed; and, of no part in any
+/// decision, how many records they are, counted by the addition that commits them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fill(pub u64);
 
@@ -138,16 +140,38 @@ pub enum Left {
 }
 
 impl Fill {
-    /// The bias of a sealed segment.
-    pub const SEALED: u64 = 1 << 32;
+    /// The bias of a sealed segment: more than twice the largest one (2^25 bytes), so that open and
+    /// sealed words are told apart, and the highest bit of the bytes, which is set in no other word
+    /// of a segment in use than that of a complete one.
+    pub const SEALED: u64 = 1 << (Self::BYTES_BITS - 1);
+    /// Bits of the bytes; of the others there are enough for any number of records.
+    const BYTES_BITS: u32 = 28;
+    const BYTES: u64 = (1 << Self::BYTES_BITS) - 1;
     /// A free segment.
     pub const QUEUED: Self = Self(u64::MAX);
     /// An open segment without commits.
     pub const OPEN: Self = Self(0);
 
-    /// What adding `len` committed bytes to this word has done.
-    pub const fn commit(self, len: u64) -> Left {
-        if self.0 + len == Self::SEALED { Left::Last } else { Left::Others }
+    /// What a writer adds that commits `len` bytes, which are `records` records.
+    #[must_use]
+    pub const fn step(len: u64, records: u64) -> u64 {
+        records << Self::BYTES_BITS | len
+    }
+
+    /// What adding a [`step`](Self::step) to this word has done. One that is committed to is not
+    /// free, so a look at one bit will do.
+    pub const fn commit(self, step: u64) -> Left {
+        if (self.0 + step) & Self::SEALED != 0 { Left::Last } else { Left::Others }
+    }
+
+    const fn bytes(self) -> u64 {
+        self.0 & Self::BYTES
+    }
+
+    /// Records committed so far, in a segment that is not free.
+    #[must_use]
+    pub const fn records(self) -> u64 {
+        self.0 >> Self::BYTES_BITS
     }
 
     /// What a sealer adds when `reserved` bytes were reserved in all.
@@ -158,20 +182,20 @@ impl Fill {
 
     /// What adding [`seal_bias`](Self::seal_bias) to this word has done.
     pub const fn seal(self, reserved: u64) -> Left {
-        if self.0 == reserved { Left::Last } else { Left::Others }
+        if self.bytes() == reserved { Left::Last } else { Left::Others }
     }
 
     /// Whether every reserved byte of a sealed segment is committed.
     #[must_use]
     pub const fn is_complete(self) -> bool {
-        self.0 == Self::SEALED
+        self.bytes() == Self::SEALED
     }
 
     /// Whether the sealer has said where the segment ends (in this life or, once the segment is
     /// free, in the last).
     #[must_use]
     pub const fn is_sealed(self) -> bool {
-        self.0 > Self::SEALED / 2
+        self.bytes() > Self::SEALED / 2
     }
 
     /// Bytes reserved and not committed, when `reserved` bytes were reserved so far: the writers
@@ -181,9 +205,9 @@ impl Fill {
         if self.0 == Self::QUEUED.0 {
             0
         } else if self.is_sealed() {
-            Self::SEALED - self.0
+            Self::SEALED - self.bytes()
         } else {
-            reserved - self.0
+            reserved - self.bytes()
         }
     }
 }
@@ -304,10 +328,18 @@ mod tests {
             // Commit in any order, with the seal somewhere among the commits.
             let mut todo: Vec<Option<u64>> = granted.iter().map(|g| Some(g.1)).collect();
             todo.push(None);
+            let mut records = 0;
             for pick in order.iter().cycle() {
                 if todo.is_empty() { break; }
                 let left = match todo.swap_remove(pick.index(todo.len())) {
-                    Some(len) => { let l = fill.commit(len); fill = Fill(fill.0 + len); l }
+                    Some(len) => {
+                        // Void, single, or a batch: of no consequence.
+                        let step = Fill::step(len, len % 3);
+                        records += len % 3;
+                        let l = fill.commit(step);
+                        fill = Fill(fill.0 + step);
+                        l
+                    }
                     None => {
                         let l = fill.seal(reserved);
                         fill = Fill(fill.0 + Fill::seal_bias(reserved));
@@ -320,6 +352,7 @@ mod tests {
                     fill.in_flight(reserved),
                     todo.iter().flatten().sum::<u64>()
                 );
+                prop_assert_eq!(fill.records(), records);
             }
             prop_assert_eq!(lasts, 1);
             prop_assert!(fill.is_complete());

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::format::file_header::BLOCK_LEN;
-use crate::sink::{Created, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Write};
+use crate::sink::{
+    Created, FileEntry, Listing, LogSource, SegmentSink, SinkError, SinkOp, Spares, Write,
+};
 
 /// Retired files that are kept for reuse.
 const SPARES: usize = 2;
@@ -332,6 +334,12 @@ impl SegmentSink for MemSink {
         file.set_len(capacity);
         file.sync();
         Ok(created)
+    }
+
+    fn spares(&self) -> Spares {
+        let state = self.disk.state();
+        let bytes = state.spares.iter().map(|spare| spare.written.len() as u64).sum();
+        Spares { prepared: 0, retired: state.spares.len(), bytes }
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {

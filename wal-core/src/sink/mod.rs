@@ -135,6 +135,17 @@ pub enum Created {
     InPlace,
 }
 
+/// What a sink keeps ready for the next [`create`](SegmentSink::create).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spares {
+    /// Files made ahead of need: already under the name of a log file to come.
+    pub prepared: usize,
+    /// Files that were [retired](SegmentSink::retire) and are kept for reuse.
+    pub retired: usize,
+    /// Bytes of both on disk.
+    pub bytes: u64,
+}
+
 /// A backend. See the [module documentation](self) for the contract.
 pub trait SegmentSink: LogSource + Send + Sync + 'static {
     /// Alignment in bytes, a power of two, that the sink needs of offsets, lengths and memory;
@@ -198,6 +209,12 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     /// prepares files in the background starts now. Errors surface in `create`.
     fn prepare(&self, sequence: u64, capacity: u64) {
         let _ = (sequence, capacity);
+    }
+
+    /// What is ready for `create`, for [`Wal::stats`](crate::Wal::stats). Must not block for I/O. A
+    /// sink that keeps nothing, or does not tell, leaves this as it is.
+    fn spares(&self) -> Spares {
+        Spares::default()
     }
 
     /// Writes, and returns when the write is over. Blocks.

@@ -21,6 +21,7 @@ mod storage;
 mod tools;
 pub mod tree;
 mod uring;
+mod watch;
 
 use std::fmt;
 
@@ -136,8 +137,8 @@ impl fmt::Display for Layer {
 
 /// Every bug: those of the ring, of its memory orderings, of the flush, of what is on disk, and of
 /// what becomes of old files, of what real processes meet, of what is read from a disk that cannot
-/// be trusted, of memory that is a part of a file, of writes that go through a ring, and of what tools
-/// make of a log.
+/// be trusted, of memory that is a part of a file, of writes that go through a ring, of what tools make
+/// of a log, and of what the log tells of itself.
 #[must_use]
 pub fn all() -> Vec<Bug> {
     [
@@ -154,6 +155,7 @@ pub fn all() -> Vec<Bug> {
         mapped::BUGS,
         uring::BUGS,
         tools::BUGS,
+        watch::BUGS,
     ]
     .concat()
 }

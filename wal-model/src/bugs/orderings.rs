@@ -63,8 +63,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a commit publishes its bytes with Relaxed",
         edits: &[Edit {
             file: RING,
-            find: "fill.fetch_add(len, Ordering::Release)",
-            replace: "fill.fetch_add(len, Ordering::Relaxed)",
+            find: "fill.fetch_add(step, Ordering::Release)",
+            replace: "fill.fetch_add(step, Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_handover")],
     },
@@ -143,8 +143,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the leader finds a segment complete with Relaxed",
         edits: &[Edit {
             file: RING,
-            find: "Fill(segment.fill.load(Ordering::Acquire)).is_complete()",
-            replace: "Fill(segment.fill.load(Ordering::Relaxed)).is_complete()",
+            find: "let complete = Fill(segment.fill.load(Ordering::Acquire));",
+            replace: "let complete = Fill(segment.fill.load(Ordering::Relaxed));",
         }],
         caught_by: &[Layer::Loom("loom_handover")],
     },
@@ -185,8 +185,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "`next_lsn` reads the fill with Relaxed",
         edits: &[Edit {
             file: RING,
-            find: "Fill(segment.fill.load(Ordering::Acquire));",
-            replace: "Fill(segment.fill.load(Ordering::Relaxed));",
+            find: "let fill = Fill(segment.fill.load(Ordering::Acquire));",
+            replace: "let fill = Fill(segment.fill.load(Ordering::Relaxed));",
         }],
         caught_by: &[Layer::Loom("loom_next_lsn")],
     },
@@ -242,10 +242,10 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a commit is a load and a store",
         edits: &[Edit {
             file: RING,
-            find: "fill.fetch_add(len, Ordering::Release)",
+            find: "fill.fetch_add(step, Ordering::Release)",
             replace: r"{
             let old = fill.load(Ordering::Relaxed);
-            fill.store(old + len, Ordering::Release);
+            fill.store(old + step, Ordering::Release);
             old
         }",
         }],

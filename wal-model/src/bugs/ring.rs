@@ -53,13 +53,13 @@ pub(super) const BUGS: &[Bug] = &[
         filler.copy(0, parts);",
                 replace: "        let (grant, mut filler) = self.claim(stored, patience)?;
         #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-        let appended = self.commit(grant, unsafe { std::ptr::read(&filler) });
+        let appended = self.commit(grant, unsafe { std::ptr::read(&filler) }, 1);
         filler.copy(0, parts);",
             },
             Edit {
                 file: APPEND,
                 find: "        filler.put_header(0, record::encode_header(word, crc, grant.lsn, grant.salt));
-        Ok(self.commit(grant, filler))",
+        Ok(self.commit(grant, filler, 1))",
                 replace: "        filler.put_header(0, record::encode_header(word, crc, grant.lsn, grant.salt));
         Ok(appended)",
             },

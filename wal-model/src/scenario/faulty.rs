@@ -11,7 +11,7 @@ use super::log::panic_as_told;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use wal_core::sink::{
-    Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
+    Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp, Spares,
     Submitted, Write,
 };
 
@@ -232,6 +232,10 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
     fn prepare(&self, sequence: u64, capacity: u64) {
         step();
         self.inner.prepare(sequence, capacity);
+    }
+
+    fn spares(&self) -> Spares {
+        self.inner.spares()
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
