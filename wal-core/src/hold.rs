@@ -120,21 +120,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// [`Error::Truncated`] if some of it is gone already.
     pub fn hold(&self, name: impl Into<Arc<str>>, lsn: Lsn) -> Result<Hold, Error> {
-        let name = name.into();
-        let holds = &self.shared.holds;
-        let mut pins = lock(&holds.pins);
-        // Truncation decides while it has the pins: either it has let go of the files before this,
-        // or it finds the hold.
-        if let Some(first) = self.shared.table().first()
-            && lsn < reach(first)
-        {
-            return Err(truncated(lsn, first));
-        }
-        let id = pins.next_id;
-        pins.next_id += 1;
-        pins.by_lsn.insert((lsn, id), Arc::clone(&name));
-        drop(pins);
-        Ok(Hold { holds: Arc::clone(holds), name, lsn, id })
+        self.shared.pin(name.into(), lsn)
     }
 
     /// Who keeps the log from being truncated, lowest position first: what to look at when a disk
@@ -148,6 +134,24 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
+    /// [`Wal::hold`].
+    pub(crate) fn pin(&self, name: Arc<str>, lsn: Lsn) -> Result<Hold, Error> {
+        let holds = &self.holds;
+        let mut pins = lock(&holds.pins);
+        // Truncation decides while it has the pins: either it has let go of the files before this,
+        // or it finds the hold.
+        if let Some(first) = self.table().first()
+            && lsn < reach(first)
+        {
+            return Err(truncated(lsn, first));
+        }
+        let id = pins.next_id;
+        pins.next_id += 1;
+        pins.by_lsn.insert((lsn, id), Arc::clone(&name));
+        drop(pins);
+        Ok(Hold { holds: Arc::clone(holds), name, lsn, id })
+    }
+
     fn table(&self) -> RwLockReadGuard<'_, Vec<ReadFile>> {
         self.files.read().unwrap_or_else(PoisonError::into_inner)
     }

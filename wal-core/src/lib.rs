@@ -15,6 +15,7 @@
 //! and the medium's to keep: see the backend's documentation.
 
 mod append;
+mod archive;
 mod error;
 pub mod export;
 mod flush;
@@ -42,6 +43,7 @@ pub mod testing;
 mod truncate;
 mod wal;
 
+pub use archive::{Archive, SealedFile, SealedReader};
 pub use error::Error;
 pub use hold::{Hold, Pin};
 pub use lsn::{Appended, Lsn};

@@ -83,6 +83,8 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     pub(crate) ring: Ring<P>,
     durable: AtomicU64,
     written: AtomicU64,
+    /// The number of the newest file before which every file is whole, and durable.
+    sealed: AtomicU64,
     poison: OnceLock<Arc<SinkError>>,
     /// Oldest first, never empty; the newest is written to.
     pub(crate) files: RwLock<Vec<ReadFile>>,
@@ -124,6 +126,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             desk: Mutex::new(parts.desk),
             durable: AtomicU64::new(parts.start.get()),
             written: AtomicU64::new(parts.start.get()),
+            sealed: AtomicU64::new(parts.files.last().map_or(0, |file| file.header.sequence)),
             poison: OnceLock::new(),
             front: Mutex::new(parts.front),
             files: RwLock::new(parts.files),
@@ -227,7 +230,27 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        Progress { durable: self.durable(), written: self.written(), current: self.ring.current() }
+        Progress {
+            durable: self.durable(),
+            written: self.written(),
+            current: self.ring.current(),
+            sealed: self.sealed(),
+        }
+    }
+
+    /// Every file with a lower number is whole, and durable.
+    pub(crate) fn sealed(&self) -> u64 {
+        // Acquire: pairs with the Release in `seal`, so that who learns of a file finds its end in
+        // the table.
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// Says that every file before this one is whole, and durable; the leader alone calls it, after
+    /// `publish`.
+    pub(crate) fn seal(&self, sequence: u64) {
+        debug_assert!(sequence >= self.sealed());
+        // Release: pairs with the Acquire in `sealed`.
+        self.sealed.store(sequence, Ordering::Release);
     }
 
     /// Moves a watermark forward; the leader alone calls it.

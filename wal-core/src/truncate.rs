@@ -204,7 +204,10 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             // What a salvage could not read goes when the position is behind it, not before.
             let between = end..next.header.base;
             let holes = self.holes.iter().filter(|hole| between.contains(&hole.start));
-            header_is_durable && holes.map(|hole| hole.end).fold(end, Lsn::max) <= lsn
+            // A file without records goes with what lies behind it: who ships files needs it, as a link
+            // between the one before and the next, and holds no more than its place.
+            let behind = file.header.base < lsn;
+            header_is_durable && behind && holes.map(|hole| hole.end).fold(end, Lsn::max) <= lsn
         })
     }
 }

@@ -63,6 +63,7 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         self.pipeline().cut(header, end);
         self.pipeline().advance();
         shared.publish(next.base, next.base);
+        shared.seal(next.file);
         Ok(())
     }
 }

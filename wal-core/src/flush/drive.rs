@@ -157,6 +157,8 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         shared.counters.sync();
         shared.ring.probe().event(Event::Sync { lsn: written });
         shared.publish(written, written);
+        // Nothing is in flight: every frame before those of the present file is written, and synced.
+        shared.seal(self.pipeline().file.sequence);
         Ok(())
     }
 

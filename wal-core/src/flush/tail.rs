@@ -1,9 +1,8 @@
-//! Readers at the end of the log, among those who wait.
+//! Readers at the end of the log, and archives, among those who wait.
 
 use std::task::Waker;
 
 use super::waiters::{Need, Ticket};
-use crate::lsn::Lsn;
 use crate::probe::Probe;
 use crate::read::{News, Watch};
 use crate::shared::{Lifecycle, Shared};
@@ -11,13 +10,13 @@ use crate::sink::SegmentSink;
 use crate::sync::{Ordering, lock};
 
 impl<S: SegmentSink, P: Probe> Watch for Shared<S, P> {
-    fn watch(&self, seen: Lsn, waker: &Waker, old: Option<Ticket>) -> News {
+    fn watch(&self, need: Need, waker: &Waker, old: Option<Ticket>) -> News {
         let mut desk = lock(&self.desk);
         if let Some(old) = old {
             desk.waiters.deregister(old);
         }
         // Published before it ended, if it has.
-        if self.progress().satisfies(Need::News(seen)) {
+        if self.progress().satisfies(need) {
             return News::More;
         }
         match self.lifecycle() {
@@ -26,7 +25,7 @@ impl<S: SegmentSink, P: Probe> Watch for Shared<S, P> {
             // Relaxed: the last handle locks the desk after it has counted itself out.
             _ if self.handles.load(Ordering::Relaxed) == 0 => News::Over(None),
             Lifecycle::Open | Lifecycle::Closing => {
-                News::Later(desk.waiters.register(Need::News(seen), waker, false))
+                News::Later(desk.waiters.register(need, waker, false))
             }
         }
     }

@@ -28,6 +28,9 @@ pub(crate) enum Need {
     /// The durable watermark past a position, whoever brings it there: a reader waits for what
     /// others want durable, and asks for nothing.
     News(Lsn),
+    /// A newer file than this one before which every file is whole and durable: an archive waits for
+    /// that as a reader does for news.
+    Sealed(u64),
 }
 
 impl Need {
@@ -36,7 +39,9 @@ impl Need {
         let (written, durable) = match self {
             Self::Durable(lsn) => (Lsn::ZERO, lsn),
             Self::Written(lsn) | Self::Direct { end: lsn, .. } => (lsn, Lsn::ZERO),
-            Self::Space(_) | Self::LastSpace(_) | Self::News(_) => (Lsn::ZERO, Lsn::ZERO),
+            Self::Space(_) | Self::LastSpace(_) | Self::News(_) | Self::Sealed(_) => {
+                (Lsn::ZERO, Lsn::ZERO)
+            }
         };
         Event::Wait { written, durable }
     }
@@ -49,6 +54,8 @@ pub(crate) struct Progress {
     pub(crate) written: Lsn,
     /// The segment that is, or was last, active.
     pub(crate) current: u64,
+    /// The file before which every file is whole and durable.
+    pub(crate) sealed: u64,
 }
 
 impl Progress {
@@ -58,6 +65,7 @@ impl Progress {
             Need::Written(lsn) | Need::Direct { end: lsn, .. } => self.written >= lsn,
             Need::Space(sequence) | Need::LastSpace(sequence) => self.current > sequence,
             Need::News(seen) => self.durable > seen,
+            Need::Sealed(seen) => self.sealed > seen,
         }
     }
 }
@@ -86,6 +94,8 @@ pub(crate) struct Waiters {
     direct: BTreeMap<(u64, u64), Waiter>,
     /// Readers at the end of the log. Not among those for whom anything is done, or who lead.
     tails: BTreeMap<(Lsn, u64), Waiter>,
+    /// Archives that wait for a file. As little.
+    archives: BTreeMap<(u64, u64), Waiter>,
     next_id: u64,
 }
 
@@ -102,6 +112,7 @@ impl Waiters {
             }
             Need::Direct { sequence, .. } => self.direct.insert((sequence, id), waker),
             Need::News(seen) => self.tails.insert((seen, id), waker),
+            Need::Sealed(seen) => self.archives.insert((seen, id), waker),
         };
         Ticket { need, id }
     }
@@ -115,6 +126,7 @@ impl Waiters {
             Need::Space(sequence) | Need::LastSpace(sequence) => self.space.remove(&(sequence, id)),
             Need::Direct { sequence, .. } => self.direct.remove(&(sequence, id)),
             Need::News(seen) => self.tails.remove(&(seen, id)),
+            Need::Sealed(seen) => self.archives.remove(&(seen, id)),
         }
         .is_some()
     }
@@ -129,6 +141,9 @@ impl Waiters {
         }
         if let Some(passed) = progress.durable.get().checked_sub(1) {
             take_up_to(&mut self.tails, &Lsn::new(passed), &mut woken);
+        }
+        if let Some(passed) = progress.sealed.checked_sub(1) {
+            take_up_to(&mut self.archives, &passed, &mut woken);
         }
         woken
     }
@@ -148,9 +163,12 @@ impl Waiters {
         self.direct.remove(&key).map(|waiter| waiter.waker)
     }
 
-    /// Removes the readers at the end of the log: nothing more will follow, or they are to see why.
+    /// Removes the readers at the end of the log, and the archives: nothing more will follow, or they
+    /// are to see why.
     pub(crate) fn take_tails(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.tails).into_values().map(|waiter| waiter.waker).collect()
+        let tails = std::mem::take(&mut self.tails).into_values();
+        let archives = std::mem::take(&mut self.archives).into_values();
+        tails.chain(archives).map(|waiter| waiter.waker).collect()
     }
 
     /// Whether nobody waits for anything to be done.
@@ -205,7 +223,7 @@ mod tests {
     use super::*;
 
     fn progress(durable: u64, written: u64, current: u64) -> Progress {
-        Progress { durable: Lsn::new(durable), written: Lsn::new(written), current }
+        Progress { durable: Lsn::new(durable), written: Lsn::new(written), current, sealed: 1 }
     }
 
     #[test]
@@ -223,6 +241,18 @@ mod tests {
         assert!(waiters.deregister(far));
         assert_eq!(waiters.durable_goal(), Lsn::ZERO);
         assert!(waiters.take_thread().is_none());
+    }
+
+    #[test]
+    fn an_archive_is_woken_by_a_file_and_no_sooner() {
+        let mut waiters = Waiters::default();
+        waiters.register(Need::Sealed(1), Waker::noop(), false);
+        assert!(waiters.is_empty(), "nothing is done for its sake");
+        assert!(waiters.take_satisfied(progress(99, 99, 9)).is_empty());
+        let sealed = Progress { sealed: 2, ..progress(99, 99, 9) };
+        assert_eq!(waiters.take_satisfied(sealed).len(), 1);
+        waiters.register(Need::Sealed(2), Waker::noop(), false);
+        assert_eq!(waiters.take_tails().len(), 1);
     }
 
     #[test]

@@ -18,6 +18,27 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+/// CRC-32C of bytes that come one after the other.
+#[derive(Debug)]
+pub(crate) struct Crc(Digest);
+
+impl Default for Crc {
+    fn default() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+}
+
+impl Crc {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        // CRC-32 fills the low half of the digest's 64-bit result.
+        self.0.finalize() as u32
+    }
+}
+
 /// CRC-32C of a payload given in parts.
 #[must_use]
 pub fn crc32c_parts(parts: &[IoSlice<'_>]) -> u32 {
@@ -25,12 +46,11 @@ pub fn crc32c_parts(parts: &[IoSlice<'_>]) -> u32 {
         [] => 0,
         [one] => crc32c(one),
         many => {
-            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+            let mut crc = Crc::default();
             for part in many {
-                digest.update(part);
+                crc.update(part);
             }
-            // CRC-32 fills the low half of the digest's 64-bit result.
-            digest.finalize() as u32
+            crc.value()
         }
     }
 }

@@ -10,12 +10,14 @@ mod back;
 mod boundary;
 mod cursor;
 mod log;
+mod sealed;
 mod tail;
 
 pub use back::RecordsBack;
 pub(crate) use boundary::end_before;
 pub use cursor::{Cursor, Entry, Record, Records};
 pub use log::Log;
+pub(crate) use sealed::{Content, verify};
 pub use tail::Tail;
 pub(crate) use tail::{News, Watch};
 
@@ -48,8 +50,9 @@ pub(crate) trait Follow: Send + Sync {
 }
 
 impl dyn Follow + '_ {
+    /// What `f` makes of the files.
     #[expect(clippy::expect_used, reason = "`with_files` runs what it is given")]
-    fn files<R>(&self, f: impl Fn(&[ReadFile]) -> R) -> R {
+    pub(crate) fn files<R>(&self, f: impl Fn(&[ReadFile]) -> R) -> R {
         let mut result = None;
         self.with_files(&mut |files| result = Some(f(files)));
         result.expect("the files were looked at")

@@ -11,22 +11,22 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Cursor, Entry, Follow, Record};
 use crate::error::Error;
-use crate::flush::Ticket;
+use crate::flush::{Need, Ticket};
 use crate::lsn::Lsn;
 use crate::sync::Parker;
 
 /// A log that tells when it grows.
 pub(crate) trait Watch: Follow {
-    /// Whether the durable watermark is past `seen`; if not, has `waker` called when it is, or when
-    /// it will never be. `old` is the caller's last registration, which ends.
-    fn watch(&self, seen: Lsn, waker: &Waker, old: Option<Ticket>) -> News;
+    /// Whether `need` is met, one that asks for nothing to be done; if not, has `waker` called when it
+    /// is, or when it will never be. `old` is the caller's last registration, which ends.
+    fn watch(&self, need: Need, waker: &Waker, old: Option<Ticket>) -> News;
     /// Ends a registration.
     fn unwatch(&self, old: Ticket);
 }
 
 /// What a tail learns of the log.
 pub(crate) enum News {
-    /// More is durable.
+    /// It is met.
     More,
     /// Not yet.
     Later(Ticket),
@@ -132,7 +132,7 @@ impl Tail {
                     return Poll::Ready(over);
                 }
             }
-            match self.log.watch(seen, waker, self.ticket.take()) {
+            match self.log.watch(Need::News(seen), waker, self.ticket.take()) {
                 News::More => {}
                 News::Later(ticket) => {
                     self.ticket = Some(ticket);

@@ -5,8 +5,9 @@
 #![allow(clippy::missing_panics_doc, reason = "every clause panics if it is broken, and says so")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
+use std::io::{IoSlice, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use super::Store;
 use crate::error::Error;
@@ -913,4 +914,57 @@ pub fn a_log_is_read_backwards_on_it<St: Store>() {
         beside.join().unwrap();
     });
     assert!(check(&wal) < 280);
+}
+
+/// A log whose files are shipped while it grows, is truncated as far as it goes, and opened again: each
+/// file is there until it is done, what is announced of it is what a power loss would leave, and the
+/// copies are a log.
+pub fn a_log_is_archived_on_it<St: Store>() {
+    let store = St::new();
+    let options = || Options::default().segment_size(16 << 10).segments(2).file_size(64 << 10);
+    let payload = |n: u64| {
+        let mut payload = bytes(n as u8, 8 + 997 * (n % 7) + if n % 50 == 7 { 100_000 } else { 0 });
+        payload[..8].copy_from_slice(&n.to_le_bytes());
+        payload
+    };
+    let (copies, mut position, mut next, mut shipped) = (MemDisk::new(), Lsn::ZERO, 0, 0);
+    for life in 0..3 {
+        let (wal, _) = Wal::open(store.open().unwrap(), options()).unwrap();
+        let mut archive = wal.archive("copies", position).unwrap();
+        for _ in 0..12 {
+            for _ in 0..16 {
+                wal.append(&payload(next)).unwrap();
+                next += 1;
+            }
+            wal.sync().unwrap();
+            wal.truncate_before(Lsn::MAX).unwrap();
+            // The next file begins on a block of its own.
+            assert!(wal.start_lsn() <= position.align_up(4096), "not shipped, and gone");
+            let context = &mut Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(file)) = archive.poll_next(context) {
+                let file = file.unwrap();
+                let (mut copy, sequence) = (Vec::new(), file.sequence());
+                file.reader().read_to_end(&mut copy).unwrap();
+                if let Some(after) = store.power_loss() {
+                    let found = read(&after.open().unwrap(), sequence, 0, file.len());
+                    assert!(found == copy, "file {sequence} was announced before it was durable");
+                }
+                let name = format!("{sequence}.wal");
+                assert!(file.path().to_string_lossy().ends_with(&name), "{file:?}");
+                copy.resize(file.capacity() as usize, 0);
+                copies.put_file(sequence, copy);
+                position = file.end();
+                shipped += 1;
+                file.done();
+            }
+        }
+        drop(archive);
+        if life == 1 {
+            wal.close().unwrap();
+        }
+    }
+    let (restored, report) = Wal::open(MemSink::open(&copies).unwrap(), options()).unwrap();
+    let records = restored.iter_from(Lsn::ZERO).unwrap().map(Result::unwrap);
+    let count = records.zip(0..).map(|(record, n)| assert!(record.payload == payload(n))).count();
+    assert!(shipped > 20 && count as u64 + 200 > next && report.holes.is_empty(), "{report}");
 }

@@ -140,6 +140,7 @@ macro_rules! sink_conformance {
             a_log_is_truncated_on_it
             a_log_is_cut_back_on_it
             a_log_is_read_backwards_on_it
+            a_log_is_archived_on_it
         }
     };
 }

@@ -92,6 +92,13 @@ impl Journal {
         self.state().appended.last_key_value().map(|(&lsn, _)| lsn)
     }
 
+    /// The first record behind `lsn`, if it lies before `end`.
+    pub(super) fn between(&self, lsn: Option<Lsn>, end: Lsn) -> Option<Lsn> {
+        let state = self.state();
+        let mut behind = state.appended.keys().filter(|&&found| Some(found) > lsn);
+        behind.next().copied().filter(|&first| first < end)
+    }
+
     /// Some record appended so far.
     pub(super) fn nth(&self, n: usize) -> Option<(Lsn, Vec<u8>)> {
         let state = self.state();

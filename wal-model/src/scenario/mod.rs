@@ -66,6 +66,8 @@
 #[cfg(wal_shuttle)]
 mod appending;
 #[cfg(wal_shuttle)]
+mod archiving;
+#[cfg(wal_shuttle)]
 mod cutting;
 #[cfg(wal_shuttle)]
 mod explore;
@@ -89,7 +91,9 @@ mod waiting;
 mod watch;
 
 #[cfg(wal_shuttle)]
-pub use self::{appending::*, cutting::*, failing::*, futures::*, truncating::*, waiting::*};
+pub use self::{
+    appending::*, archiving::*, cutting::*, failing::*, futures::*, truncating::*, waiting::*,
+};
 #[cfg(wal_shuttle)]
 pub use shuttle;
 
@@ -103,7 +107,7 @@ macro_rules! shuttle_scenarios {
             stale_writers
             group_commit levels_of_durability followers tailing marks closing
             executor_futures dropped_jobs unblocking_sink
-            truncating cutting
+            truncating archiving cutting
             full_disk failing_write failing_sync panicking_sink writes_in_flight failing_in_flight
         }
     };
