@@ -7,7 +7,7 @@ use crate::format::frame::Link;
 use crate::format::record;
 use crate::options::Options;
 use crate::probe::{NoProbe, Probe};
-use crate::recover::{self, RecoveryReport, Scan, ScanOptions};
+use crate::recover::{self, Phase, Progress, RecoveryReport, Scan, ScanOptions};
 use crate::segment::place::{Layout, Place};
 use crate::segment::{Buffer, Ring};
 use crate::shared::{Parts, ReadFile, Shared};
@@ -67,7 +67,11 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         }
         let scan_options =
             ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
-        let mut scan = recover::scan(&sink, scan_options, &mut |_| {})?;
+        let mut telling = Telling { progress: options.progress, last: Progress::default() };
+        let mut scan = recover::scan_with_progress(&sink, scan_options, &mut |_| {}, &mut |now| {
+            telling.tell(now);
+        })?;
+        telling.over();
 
         let sequence = start_sequence(&scan);
         // From here on, neither positions nor file numbers can run out.
@@ -129,6 +133,29 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             counters: Counters::new(options.clock),
         });
         Ok((Self { shared: Arc::new(shared) }, scan.report))
+    }
+}
+
+/// Who is told how far opening has come.
+struct Telling {
+    progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+    last: Progress,
+}
+
+impl Telling {
+    fn tell(&mut self, now: Progress) {
+        debug_assert!((self.last.bytes_done..=now.bytes_total).contains(&now.bytes_done));
+        self.last = now;
+        if let Some(progress) = &self.progress {
+            progress(now);
+        }
+    }
+
+    /// Tells that all is read: what lies behind the end of the log does not count.
+    fn over(mut self) {
+        let last = self.last;
+        self.tell(Progress { bytes_done: last.bytes_total, ..last });
+        self.tell(Progress { phase: Phase::Begin, ..self.last });
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::format::{file_header, frame, record};
+use crate::recover::Progress;
 
 /// Where a log's blocking work runs when its owner must not block.
 ///
@@ -89,6 +90,7 @@ pub struct Options {
     pub(crate) ambiguous_tail: AmbiguousTail,
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     pub(crate) seed: Option<u64>,
 }
 
@@ -105,6 +107,7 @@ impl Default for Options {
             ambiguous_tail: AmbiguousTail::Cut,
             executor: None,
             clock: None,
+            progress: None,
             seed: None,
         }
     }
@@ -197,6 +200,19 @@ impl Options {
         self
     }
 
+    /// Has `progress` called while a log opens, on the thread that opens it: when the files are known,
+    /// every 16 MiB or so, after each file, and at last when everything is read and the next file is
+    /// begun. Neither the phase nor the bytes done ever go back, and they end with the total.
+    ///
+    /// It is never called after the opening has returned, and is let go of by then, as far as the log
+    /// is concerned. All calls come before anything is changed on disk: a panic in it ends the opening
+    /// and leaves the log as it was, to be opened again.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
+        self
+    }
+
     /// Fixes the identity and the salts of the log, for reproducible tests. Default: random, which
     /// is what keeps the bytes of one life of a file from being taken for those of another.
     #[must_use]
@@ -267,6 +283,7 @@ impl fmt::Debug for Options {
             .field("ambiguous_tail", &self.ambiguous_tail)
             .field("executor", &self.executor.is_some())
             .field("clock", &self.clock.is_some())
+            .field("progress", &self.progress.is_some())
             .finish()
     }
 }

@@ -306,7 +306,7 @@ fn a_file_without_records_is_shipped_and_kept_like_any_other() {
     let large = vec![1; 40_000];
     wal.append_and_sync(&large).unwrap();
     wal.truncate_before(Lsn::MAX).unwrap();
-    let empty = archive.next().unwrap().unwrap();
+    let empty = poll(&mut archive).unwrap();
     assert_eq!((empty.sequence(), empty.start(), empty.end()), (1, Lsn::ZERO, Lsn::ZERO));
     assert_eq!(empty.len(), 4096);
     copies.take(&empty);
@@ -316,7 +316,7 @@ fn a_file_without_records_is_shipped_and_kept_like_any_other() {
     let mut archive = wal.archive("backup", Lsn::ZERO).unwrap();
     fill(&wal, 0, 4);
     for sequence in [1, 2] {
-        let file = archive.next().unwrap().unwrap();
+        let file = poll(&mut archive).unwrap();
         assert_eq!(file.sequence(), sequence);
         copies.take(&file);
         file.done();
@@ -331,7 +331,7 @@ fn a_file_without_records_is_shipped_and_kept_like_any_other() {
     wal.append_and_sync(&vec![2; 40_000]).unwrap();
     fill(&wal, 0, 4);
     wal.truncate_before(Lsn::MAX).unwrap();
-    let file = archive.next().unwrap().unwrap();
+    let file = poll(&mut archive).unwrap();
     assert_eq!((file.start(), file.end()), (start, start));
 }
 
@@ -372,7 +372,7 @@ fn a_cut_announces_the_file_anew_that_the_log_now_ends_with() {
     let mut archive = wal.archive("backup", Lsn::ZERO).unwrap();
     let mut copies = Copies::default();
     for _ in 0..4 {
-        let file = archive.next().unwrap().unwrap();
+        let file = poll(&mut archive).unwrap();
         copies.take(&file);
         file.done();
     }
@@ -382,7 +382,7 @@ fn a_cut_announces_the_file_anew_that_the_log_now_ends_with() {
     // Back to within the second of them.
     wal.truncate_after(all[6].lsn).unwrap();
     assert_eq!(count.calls(), 1);
-    let again = archive.next().unwrap().unwrap();
+    let again = poll(&mut archive).unwrap();
     assert_eq!((again.sequence(), again.end()), (2, all[5].end));
     // It is held again, though the hold had moved on.
     assert_eq!(wal.truncate_before(Lsn::MAX).unwrap().start, base(&disk, 2));
@@ -397,7 +397,7 @@ fn a_cut_announces_the_file_anew_that_the_log_now_ends_with() {
     for n in 6..11 {
         wal.append_and_sync(&[n; 3500]).unwrap();
     }
-    let next = archive.next().unwrap().unwrap();
+    let next = poll(&mut archive).unwrap();
     assert_eq!(next.follows(), Some(2));
     copies.take(&next);
     assert_eq!(copies.0.keys().copied().collect::<Vec<_>>(), [1, 2, next.sequence()]);
@@ -411,7 +411,7 @@ fn a_cut_announces_the_file_anew_that_the_log_now_ends_with() {
 
     // Who comes with the old position, after a restart, learns of it as well.
     let mut late = wal.archive("late", all[13].end).unwrap();
-    assert_eq!(late.next().unwrap().unwrap().sequence(), 2);
+    assert_eq!(poll(&mut late).unwrap().sequence(), 2);
 }
 
 #[test]

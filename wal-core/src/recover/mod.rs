@@ -35,9 +35,24 @@ pub struct ScanOptions {
     pub ambiguous_tail: AmbiguousTail,
 }
 
-/// How far a scan has come.
+/// What is being done with a log that is opened, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The log is read and verified. Changes nothing.
+    #[default]
+    Scan,
+    /// What was read is put to use: damage is copied aside, the next file is made. Takes as long as
+    /// the sink takes to make a file of its full size.
+    Begin,
+}
+
+/// How far a scan, or an opening, has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
     /// Bytes of log files behind the scan.
     pub bytes_done: u64,
     /// Bytes of all log files.
@@ -123,7 +138,8 @@ pub fn scan(
     scan_with_progress(source, options, visit, &mut |_| {})
 }
 
-/// [`scan`], telling `progress` how far it has come: every 16 MiB or so, and after each file.
+/// [`scan`], telling `progress` how far it has come: when the files are known, every 16 MiB or so, and
+/// after each file. A file with damage is looked through more than once, for which it is not told.
 ///
 /// # Errors
 ///
@@ -143,7 +159,7 @@ pub fn scan_with_progress(
         window: window::Window::new(source),
         delivery,
         progress,
-        seen: Progress { bytes_done: 0, bytes_total },
+        seen: Progress { bytes_total, ..Progress::default() },
         files: inventory.files,
         tail: walk::Tail {
             end: Lsn::ZERO,
@@ -175,6 +191,7 @@ pub fn scan_with_progress(
         unused: Vec::new(),
         vacant: Vec::new(),
     };
+    (walk.progress)(walk.seen);
     walk.run()?;
     let walk::Walk { delivery, tail, mut report, next, table, last, aside, unused, vacant, .. } =
         walk;
