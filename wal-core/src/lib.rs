@@ -26,6 +26,7 @@ mod lsn;
 #[cfg(wal_loom)]
 #[doc(hidden)]
 pub mod model;
+mod observe;
 mod open;
 mod options;
 pub mod probe;

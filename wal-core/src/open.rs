@@ -5,6 +5,7 @@ use crate::flush::{Desk, Failure, Pipeline};
 use crate::format::file_header::FileHeader;
 use crate::format::frame::Link;
 use crate::format::record;
+use crate::observe::{Observer, Operation, Outcome};
 use crate::options::Options;
 use crate::probe::{NoProbe, Probe};
 use crate::recover::{self, Phase, Progress, RecoveryReport, Scan, ScanOptions};
@@ -53,6 +54,23 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         options: Options,
         probe: P,
     ) -> Result<(Self, RecoveryReport), Error> {
+        let observer = Observer::new(&options.name);
+        let span = observer.begin(Operation::Open);
+        let opened = Self::recover_and_begin(sink, options, probe, &observer);
+        observer.settle(span, &opened, |(parts, _)| {
+            let newest = parts.files.last().map_or(0, |file| file.header.sequence);
+            Outcome::Opened { file: newest, lsn: parts.start }
+        });
+        let (parts, report) = opened?;
+        Ok((Self { shared: Arc::new(Shared::new(parts, observer)) }, report))
+    }
+
+    fn recover_and_begin(
+        sink: S,
+        options: Options,
+        probe: P,
+        observer: &Observer,
+    ) -> Result<(Parts<S, P>, RecoveryReport), Error> {
         options.validate(sink.alignment())?;
         let layout = Layout {
             segment: options.segment_size as u64,
@@ -68,9 +86,12 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         let scan_options =
             ScanOptions { mode: options.recovery, ambiguous_tail: options.ambiguous_tail };
         let mut telling = Telling { progress: options.progress, last: Progress::default() };
-        let mut scan = recover::scan_with_progress(&sink, scan_options, &mut |_| {}, &mut |now| {
+        let span = observer.begin(Operation::Recover);
+        let scanned = recover::scan_with_progress(&sink, scan_options, &mut |_| {}, &mut |now| {
             telling.tell(now);
-        })?;
+        });
+        observer.settle(span, &scanned, |scan| Outcome::Recovered(&scan.report));
+        let mut scan = scanned?;
         telling.over();
 
         let sequence = start_sequence(&scan);
@@ -119,7 +140,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             put_away: start.as_ref().map_or(Vec::new(), Start::put_away),
         };
         let link = scan.last.map_or(Link::NONE, |last| last.last_frame);
-        let shared = Shared::new(Parts {
+        let parts = Parts {
             ring,
             sink,
             desk: Desk::new(Box::new(Pipeline::new(header, link, scan.end, start))),
@@ -131,8 +152,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             depth: options.depth,
             max_record_len: options.max_record_len,
             counters: Counters::new(options.clock),
-        });
-        Ok((Self { shared: Arc::new(shared) }, scan.report))
+        };
+        Ok((parts, scan.report))
     }
 }
 

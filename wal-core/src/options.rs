@@ -89,6 +89,7 @@ pub struct Options {
     pub(crate) recovery: RecoveryMode,
     pub(crate) ambiguous_tail: AmbiguousTail,
     pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) name: Arc<str>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     pub(crate) seed: Option<u64>,
@@ -106,6 +107,7 @@ impl Default for Options {
             recovery: RecoveryMode::Strict,
             ambiguous_tail: AmbiguousTail::Cut,
             executor: None,
+            name: Arc::from("wal"),
             clock: None,
             progress: None,
             seed: None,
@@ -188,6 +190,15 @@ impl Options {
     #[must_use]
     pub fn executor(mut self, executor: impl Executor) -> Self {
         self.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// What the log is called where several are told from each other: the field `log` of every span
+    /// (feature `tracing`) and the label `log` of every metric (feature `metrics`). Default `wal`. Not
+    /// stored.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -282,6 +293,7 @@ impl fmt::Debug for Options {
             .field("recovery", &self.recovery)
             .field("ambiguous_tail", &self.ambiguous_tail)
             .field("executor", &self.executor.is_some())
+            .field("name", &self.name)
             .field("clock", &self.clock.is_some())
             .field("progress", &self.progress.is_some())
             .finish()

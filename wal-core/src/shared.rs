@@ -8,6 +8,7 @@ use crate::flush::{Desk, Progress};
 use crate::format::file_header::FileHeader;
 use crate::hold::Holds;
 use crate::lsn::Lsn;
+use crate::observe::Observer;
 use crate::options::Executor;
 use crate::probe::{Event, Probe};
 use crate::recover::Scan;
@@ -99,6 +100,7 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) depth: usize,
     pub(crate) max_record_len: usize,
+    pub(crate) observer: Observer,
     pub(crate) counters: Counters,
 }
 
@@ -117,7 +119,7 @@ pub(crate) struct Parts<S, P> {
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
-    pub(crate) fn new(parts: Parts<S, P>) -> Self {
+    pub(crate) fn new(parts: Parts<S, P>, observer: Observer) -> Self {
         Self {
             lifecycle: AtomicU8::new(Lifecycle::Open as u8),
             handles: AtomicU64::new(1),
@@ -137,6 +139,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             depth: parts.depth,
             max_record_len: parts.max_record_len,
             counters: parts.counters,
+            observer,
         }
     }
 
@@ -200,6 +203,9 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             // Release: pairs with the Acquire in `poisoned`.
             self.lifecycle.store(Lifecycle::Poisoned as u8, Ordering::Release);
             self.ring.probe().event(Event::Poison);
+            if let Some(cause) = self.poison.get() {
+                self.observer.poisoned(cause);
+            }
         }
         self.wake_everybody();
     }

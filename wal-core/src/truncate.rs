@@ -14,6 +14,7 @@ use crate::format::frame;
 use crate::format::record::stored_len;
 use crate::hold::Pin;
 use crate::lsn::Lsn;
+use crate::observe::{Operation, Outcome};
 use crate::probe::Probe;
 use crate::read::end_before;
 use crate::shared::{ReadFile, Shared};
@@ -59,9 +60,23 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// [`Error::Poisoned`]: nothing is removed from a log that takes no more records, so that what
     /// is there stays as it is until it is opened again.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncation, Error> {
+        let observer = &self.shared.observer;
+        let span = observer.begin(Operation::Truncate { lsn });
+        let freed = self.free_before(lsn);
+        observer.settle(span, &freed, |(freed, files)| Outcome::Truncated {
+            start: freed.start,
+            files: *files,
+            held_by: freed.held_by.as_ref().map(|pin| &*pin.name),
+        });
+        freed.map(|(freed, _)| freed)
+    }
+
+    /// The same; says as well how many files are gone.
+    fn free_before(&self, lsn: Lsn) -> Result<(Truncation, u64), Error> {
         let shared = &self.shared;
         let mut front = lock(&shared.front);
         shared.check_open()?;
+        let mut files = 0;
         let (first, outcome) = shared.let_go(lsn);
         if first > front.gone_below {
             // They must not be kept for reuse.
@@ -72,10 +87,11 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
             let over = listing.files.iter().filter(|file| file.sequence < first);
             for file in over.filter(|file| !front.put_away.contains(&file.sequence)) {
                 shared.sink.retire(file.sequence).map_err(Arc::new).map_err(Error::Sink)?;
+                files += 1;
             }
             front.gone_below = first;
         }
-        Ok(outcome)
+        Ok((outcome, files))
     }
 }
 
@@ -117,6 +133,14 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// cut all the same; the next truncation at either end tries again to remove that file, and
     /// opening the log again puts it aside.
     pub fn truncate_after(&self, lsn: Lsn) -> Result<Lsn, Error> {
+        let observer = &self.shared.observer;
+        let span = observer.begin(Operation::Cut { lsn });
+        let cut = self.cut_back(lsn);
+        observer.settle(span, &cut, |&next| Outcome::Cut { next });
+        cut
+    }
+
+    fn cut_back(&self, lsn: Lsn) -> Result<Lsn, Error> {
         let shared = &self.shared;
         // Neither end moves meanwhile.
         let mut front = lock(&shared.front);

@@ -6,6 +6,7 @@ use super::submit::Halt;
 use super::waiters::Need;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::observe::{Operation, Outcome};
 use crate::probe::{Event, Probe};
 use crate::segment::Duty;
 use crate::shared::Shared;
@@ -153,8 +154,10 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
     fn sync(&mut self) -> Result<(), Failure> {
         let shared = self.shared;
         let written = shared.written();
-        shared.counters.time(|| shared.sink.sync()).map_err(Failure::Fatal)?;
+        let span = shared.observer.begin(Operation::Sync { from: shared.durable(), to: written });
+        let took = shared.counters.time(|| shared.sink.sync()).map_err(Failure::Fatal)?;
         shared.counters.sync();
+        shared.observer.end(span, Outcome::Synced { counters: &shared.counters, took });
         shared.ring.probe().event(Event::Sync { lsn: written });
         shared.publish(written, written);
         // Nothing is in flight: every frame before those of the present file is written, and synced.

@@ -7,6 +7,7 @@ use super::drive::{Failure, Lead};
 use super::pipeline::{Flight, Held};
 use crate::format::{file_header, frame};
 use crate::lsn::Lsn;
+use crate::observe::{Operation, Outcome};
 use crate::probe::{Event, Probe};
 use crate::segment::place::Place;
 use crate::segment::{START, Sealed};
@@ -209,8 +210,11 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
         if place.file == self.pipeline().file.sequence {
             return Ok(None);
         }
-        let created =
-            shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;
+        let span =
+            shared.observer.begin(Operation::Rotate { file: place.file, lsn: place.file_base });
+        let created = shared.sink.create(place.file, place.file_capacity);
+        shared.observer.settle(span, &created, |_| Outcome::Rotated);
+        let created = created.map_err(Failure::Harmless)?;
         let durable = shared.durable();
         let pipeline = self.pipeline();
         let claim = pipeline.claim(durable, place.file);

@@ -147,6 +147,17 @@ pub(crate) struct Counters {
     timing: Option<Box<Timing>>,
 }
 
+/// What only counts up.
+#[derive(Clone, Copy)]
+pub(crate) struct Totals {
+    pub(crate) records: u64,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) syncs: u64,
+    pub(crate) stalled_appends: u64,
+    pub(crate) stalls: u64,
+}
+
 #[derive(Default)]
 struct Flushed {
     records: AtomicU64,
@@ -196,6 +207,20 @@ impl Counters {
         self.stalls.times.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// All of them.
+    pub(crate) fn totals(&self) -> Totals {
+        let Self { flush, stalls, .. } = self;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Totals {
+            records: read(&flush.records),
+            frames: read(&flush.frames),
+            bytes: read(&flush.bytes),
+            syncs: read(&flush.syncs),
+            stalled_appends: read(&stalls.appends),
+            stalls: read(&stalls.times),
+        }
+    }
+
     /// Runs `sync`, and notes how long it took if there is a clock and it succeeded. Without a clock
     /// this is a look at a pointer.
     pub(crate) fn time<E>(
@@ -213,7 +238,6 @@ impl Counters {
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
     pub(crate) fn stats(&self) -> Stats {
-        let Counters { flush, stalls, timing } = &self.counters;
         // Earliest first, since each grows: so none is past the next.
         let (durable, written) = (self.durable(), self.written());
         let next = self.ring.next_lsn();
@@ -223,14 +247,13 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             (files.len(), files.iter().map(|file| file.header.capacity).sum())
         };
         let (holds, lowest) = self.holds.with(|pins| (pins.len(), pins.lowest()));
-        // Relaxed: counters order nothing.
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            records: read(&flush.records),
-            frames: read(&flush.frames),
-            bytes: read(&flush.bytes),
-            syncs: read(&flush.syncs),
-            sync_latency: timing.as_ref().map(|timing| timing.syncs.snapshot()),
+        let totals = self.counters.totals();
+        let stats = Stats {
+            records: totals.records,
+            frames: totals.frames,
+            bytes: totals.bytes,
+            syncs: totals.syncs,
+            sync_latency: self.counters.timing.as_ref().map(|timing| timing.syncs.snapshot()),
             ring: RingUse {
                 segments: queued + active + writing,
                 segment_size: self.ring.layout().segment,
@@ -238,14 +261,16 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
                 active,
                 busy: writing,
             },
-            stalled_appends: read(&stalls.appends),
-            stalls: read(&stalls.times),
+            stalled_appends: totals.stalled_appends,
+            stalls: totals.stalls,
             files: FileUse { count: files.0, bytes: files.1, spares: self.sink.spares() },
             durable,
             written,
             next,
             holds,
             held_from: lowest.map(|pin| pin.lsn),
-        }
+        };
+        self.observer.stats(&stats);
+        stats
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::format::file_header::BLOCK_LEN;
 use crate::lsn::Lsn;
 use crate::options::Options;
+use crate::sink::mem::{MemDisk, MemSink};
 use crate::sink::{
     Completion, Created, LogSource, SegmentSink, SinkError, SinkOp, Submitted, Write,
 };

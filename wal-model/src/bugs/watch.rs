@@ -29,6 +29,16 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Core("lib")],
     },
     Bug {
+        name: "poison-untold",
+        what: "no subscriber hears of the failure that poisons a log",
+        edits: &[Edit {
+            file: "wal-core/src/shared.rs",
+            find: "self.observer.poisoned(cause);",
+            replace: "let _ = (cause, Observer::poisoned);",
+        }],
+        caught_by: &[Core("observe")],
+    },
+    Bug {
         name: "archive-holds-nothing",
         what: "the hold of an archive moves on over files that are not done",
         edits: &[Edit {
