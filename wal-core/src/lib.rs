@@ -11,6 +11,12 @@
 //! - **Honesty.** Recovery tells a torn end from damage to durable data, names the place, and cuts
 //!   nothing that it has not copied aside.
 //!
+//! # The life of a record
+//!
+#![doc = include_str!("../docs/life-of-a-record.svg")]
+//!
+//! The [guide] says what to choose and what follows from it.
+//!
 //! [`Durability`] says how much a call waits for. What power loss means in the end is the sink's
 //! and the medium's to keep: see the backend's documentation.
 
@@ -21,6 +27,7 @@ pub mod export;
 mod flush;
 pub mod format;
 mod future;
+pub mod guide;
 mod hold;
 mod lsn;
 #[cfg(wal_loom)]

@@ -58,9 +58,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome<()> {
+    // A contender may change the current directory.
+    let absolute = |path: &Path| std::path::absolute(path);
+    let dir = absolute(&args.dir)?;
+    let json = args.json.as_deref().map(absolute).transpose()?;
     let (rounds, turn) =
         if args.quick { (3, Duration::from_millis(100)) } else { (args.rounds, args.turn) };
-    let machine = machine::describe(Some(&args.dir));
+    let machine = machine::describe(Some(&dir));
     for (name, value) in &machine {
         say(&format!("{name:>11}: {value}"))?;
     }
@@ -77,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         let (threads, bytes) = (usize::from(threads), bytes as usize);
         bar.set_message(format!("{threads} threads, {bytes} bytes"));
         let shape = Shape { threads, bytes, turn, depth: args.depth.into() };
-        let cell = compare(args, shape, rounds.into())?;
+        let cell = compare(args, &dir, shape, rounds.into())?;
         let lines = cell.figures.iter().map(|figures| line(&cell, figures));
         let text = lines.collect::<Vec<_>>().join("\n");
         bar.suspend(|| say(&text))?;
@@ -85,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if let Some(path) = &args.json {
+    if let Some(path) = &json {
         let failed = |error: &dyn std::error::Error| {
             Failure::Trouble(format!("cannot write {}: {error}", path.display()))
         };
@@ -104,8 +108,8 @@ struct Shape {
     depth: usize,
 }
 
-fn compare(args: &Args, shape: Shape, rounds: usize) -> Outcome<Cell> {
-    let home = home(Some(&args.dir))?;
+fn compare(args: &Args, dir: &Path, shape: Shape, rounds: usize) -> Outcome<Cell> {
+    let home = home(Some(dir))?;
     let mut variants = raw(home.path(), shape)?;
     for &backend in &args.backend {
         let dir = home.path().join(backend.name());
