@@ -125,21 +125,21 @@ fn a_log_that_grows_all_the_time_is_never_called_corrupt() {
     let options = wal_core::Options::default().segment_size(64 << 10).file_size(256 << 10);
     let (wal, _) = wal_io_std::open(place.log(), options).unwrap();
     wal.append_and_sync(b"first").unwrap();
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                wal.append_and_sync(&[0x5a; 300]).unwrap();
-            }
-        });
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < std::time::Duration::from_secs(3) {
-            for (command, args) in [("tail", &["-n", "1"][..]), ("verify", &[]), ("export", &[])] {
-                assert_code(&on(&place, (command, args), &place.log()), SUCCESS);
-            }
+    // The log ends when this goes, however the test does.
+    let (running, ended) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            wal.append_and_sync(&[0x5a; 300]).unwrap();
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(3) {
+        for (command, args) in [("tail", &["-n", "1"][..]), ("verify", &[]), ("export", &[])] {
+            assert_code(&on(&place, (command, args), &place.log()), SUCCESS);
+        }
+    }
+    drop(running);
+    writer.join().unwrap();
 }
 
 #[test]
