@@ -191,7 +191,8 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     }
 
     /// The log in numbers. Takes no lock that a writer takes and does not block for I/O, but reads
-    /// words that every append writes: for every second, not for every append.
+    /// words that every append writes: for every second, not for every append. With the feature
+    /// `metrics`, sets the gauges, too.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats()

@@ -56,7 +56,8 @@ impl<S: SegmentSink, P: Probe> Ship for Shared<S, P> {
 ///
 /// If the log is [cut back](crate::Wal::truncate_after) to within files that were announced already,
 /// the one that it now ends with is announced again, with its new end: a copy is to be replaced by one
-/// with the same number, and [`SealedFile::follows`] tells which are no part of the log any more.
+/// with the same number. Files that were cut off whole are told of by the next one that is announced:
+/// [`SealedFile::follows`] names one before them. Until then, copies are the log as it was.
 ///
 /// Waiting takes no polling, does not hurry the log (nothing is written, synced or begun for its
 /// sake) and does not slow writers. What is read to verify a file and to take its checksum is read by

@@ -16,7 +16,7 @@ use super::explore::{Scenario, Tally};
 use super::log::{Log, join, join_ok, tiny};
 
 /// Copies of files, whole, by number.
-type Copies = BTreeMap<u64, Vec<u8>>;
+pub(super) type Copies = BTreeMap<u64, Vec<u8>>;
 
 /// Ships every file until the log is closed, some of them later than others, and begins anew at times
 /// from where it had got. Keeps no handle of the log.
@@ -58,7 +58,7 @@ fn truncate<St: Store>(log: &Log<St>, over: &AtomicBool) -> Result<(), Error> {
 }
 
 /// What a log holds that is made of the copies.
-fn restore(copies: Copies) -> Result<BTreeMap<Lsn, Vec<u8>>, Error> {
+pub(super) fn restore(copies: Copies) -> Result<BTreeMap<Lsn, Vec<u8>>, Error> {
     let disk = MemDisk::new();
     copies.into_iter().for_each(|(sequence, bytes)| disk.put_file(sequence, bytes));
     let (wal, _) = Wal::open(MemSink::open(&disk)?, tiny(2).seed(3))?;

@@ -1,12 +1,14 @@
 //! The scenario of cutting back: the newest records go while the log is written and followed.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
 use wal_core::testing::Store;
-use wal_core::{Appended, Error, Lsn, Wal};
+use wal_core::{Appended, Archive, Error, Lsn, Wal};
 
+use super::archiving::{Copies, restore};
 use super::explore::{Scenario, Tally};
 use super::journal::payload;
 use super::log::{join, tiny};
@@ -66,13 +68,40 @@ fn follow<St: Store>(wal: &Wal<St::Sink>) -> Result<u64, Error> {
     }
 }
 
-/// Two who append and wait, one who cuts back and one who follows: a record is there unless a cut has
-/// taken it, whatever the order, and a crash afterwards brings nothing back.
+/// Ships every file until the log is closed, each in the place of those that it leaves out. Returns how
+/// often one came again, and the copies.
+fn ship(mut archive: Archive) -> Result<(u64, Copies), Error> {
+    let (mut copies, mut again) = (Copies::new(), 0);
+    while let Some(file) = archive.next()? {
+        let mut bytes = Vec::new();
+        if let Err(error) = file.reader().read_to_end(&mut bytes) {
+            // Cut under our hands: it comes with another end, or not at all.
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+            assert!(matches!(cause, Some(Error::Truncated { .. })), "{error}");
+            again += 1;
+            continue;
+        }
+        bytes.resize(file.capacity() as usize, 0);
+        let sequence = file.sequence();
+        let from = file.follows().map_or(0, |before| before + 1);
+        copies.retain(|&other, _| other < from || other > sequence);
+        again += u64::from(copies.split_off(&sequence).contains_key(&sequence));
+        copies.insert(sequence, bytes);
+        file.done();
+    }
+    Ok((again, copies))
+}
+
+/// Two who append and wait, one who cuts back, one who follows and one who ships: a record is there
+/// unless a cut has taken it, whatever the order, and a crash afterwards brings nothing back; nor do
+/// the copies.
 pub fn cutting<St: Store>() {
     let body = |tally: &Tally| {
         let store = St::new();
         let opened = store.open().and_then(|sink| Wal::open(sink, tiny(2)));
         let wal = opened.unwrap_or_else(|error| panic!("a new log does not open: {error}")).0;
+        let archive = wal.archive("copies", Lsn::ZERO);
+        let archive = archive.unwrap_or_else(|error| panic!("a new log has none: {error}"));
         let writing: Vec<JoinHandle<_>> = (0..2)
             .map(|writer| {
                 let wal = wal.clone();
@@ -83,14 +112,22 @@ pub fn cutting<St: Store>() {
         let cutting = thread::spawn(move || cut::<St>(&beside));
         let beside = wal.clone();
         let following = thread::spawn(move || follow::<St>(&beside));
+        let shipping = thread::spawn(move || ship(archive));
         let well = "a call failed on a sink that is well";
-        let written: Vec<_> = join(writing)
+        let mut written: Vec<_> = join(writing)
             .into_iter()
             .flat_map(|written| written.unwrap_or_else(|error| panic!("{well}: {error}")))
             .collect();
         let cuts = join(vec![cutting]).remove(0);
         let cuts = cuts.unwrap_or_else(|error| panic!("{well}: {error}"));
         tally.add("cuts", cuts.len() as u64);
+        // Together more than a file has room for: the one that goes on behind the last cut is shipped,
+        // too, and by it is known what was cut off.
+        for index in 4..6 {
+            let payload = payload(0, index, 9000);
+            let appended = wal.append(&payload);
+            written.push((appended.unwrap_or_else(|error| panic!("{well}: {error}")), payload));
+        }
         let is_cut = |lsn: Lsn| cuts.iter().any(|&(from, to)| from <= lsn && lsn < to);
         tally
             .add("records cut off", written.iter().filter(|(at, _)| is_cut(at.lsn)).count() as u64);
@@ -113,6 +150,17 @@ pub fn cutting<St: Store>() {
         let told = join(vec![following]).remove(0);
         let told = told.unwrap_or_else(|error| panic!("following failed: {error}"));
         tally.add("readers told of a cut", told);
+        let shipped = join(vec![shipping]).remove(0);
+        let (again, copies) = shipped.unwrap_or_else(|error| panic!("shipping failed: {error}"));
+        tally.add("files cut that were shipped", again);
+        match restore(copies) {
+            Ok(found) => {
+                let first = expected.iter().take(found.len());
+                assert!(first.eq(&found), "restored, it is another log");
+                tally.add("records restored", found.len() as u64);
+            }
+            Err(error) => panic!("the copies do not open: {error}"),
+        }
         for store in crashed.iter().chain([&store]) {
             match store.open().and_then(|sink| Wal::open(sink, tiny(2).seed(2))) {
                 Ok((wal, _)) => check(&wal, "opened again"),
@@ -120,7 +168,13 @@ pub fn cutting<St: Store>() {
             }
         }
     };
-    let happens =
-        &["cuts", "records cut off", "records appended behind a cut", "readers told of a cut"];
+    let happens = &[
+        "cuts",
+        "records cut off",
+        "records appended behind a cut",
+        "readers told of a cut",
+        "files cut that were shipped",
+        "records restored",
+    ];
     Scenario { name: "cutting", schedules: 1_500, happens, stalls: &[], body }.explore();
 }
