@@ -35,8 +35,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a file goes while the header behind it is not durable: a power loss then takes both",
         edits: &[Edit {
             file: TRUNCATE,
-            find: "next.header.base < durable || next.header.recovered",
-            replace: "next.header.base <= durable || next.header.recovered",
+            find: "next.header.base < durable || next.begun",
+            replace: "next.header.base <= durable || next.begun",
         }],
         caught_by: &[Lives, Core("truncate"), Shuttle("truncating")],
     },
