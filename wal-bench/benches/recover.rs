@@ -99,5 +99,7 @@ fn timed(records: u64, work: impl FnOnce() -> Result<(), Failure>) -> Span {
     let start = Instant::now();
     let done = work();
     let wall = if done.is_ok() { start.elapsed() } else { Duration::MAX };
-    Span { records, wall, quiet: true, times: histogram(), syncs: None, cpu: wall, written: None }
+    let waited = Duration::ZERO;
+    let (times, cpu) = (histogram(), wall);
+    Span { records, wall, quiet: true, waited, times, syncs: None, cpu, written: None }
 }

@@ -24,6 +24,8 @@ pub struct Span {
     /// Whether every thread had a core for itself throughout: `false` means that somebody else's
     /// work is in the figure. Always `true` with more threads than cores.
     pub quiet: bool,
+    /// How long the thread that waited most for its core waited.
+    pub waited: Duration,
     /// Times of sampled appends in nanoseconds, the clock's own cost included.
     pub times: Histogram<u64>,
     /// Syncs done meanwhile, for logs that count them.
@@ -205,7 +207,8 @@ fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
     // Two percent: less than undisturbed rounds differ by, and more than it costs a worker that the
     // one who says stop runs on its core.
     let quiet = threads > cores() || u128::from(delay) * 50 <= wall.as_nanos();
-    Span { records, wall, quiet, times, syncs: None, cpu: Duration::ZERO, written: None }
+    let (waited, cpu) = (Duration::from_nanos(delay), Duration::ZERO);
+    Span { records, wall, quiet, waited, times, syncs: None, cpu, written: None }
 }
 
 #[cfg(test)]

@@ -118,7 +118,8 @@ mod tests {
 
     fn span(ns: u64, quiet: bool) -> Span {
         let wall = Duration::from_nanos(ns);
-        Span { records: 1, wall, quiet, times: histogram(), syncs: None, cpu: wall, written: None }
+        let (waited, times) = (Duration::ZERO, histogram());
+        Span { records: 1, wall, quiet, waited, times, syncs: None, cpu: wall, written: None }
     }
 
     fn outcome(spans: &[(u64, bool)]) -> Outcome {
