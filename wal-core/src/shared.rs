@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::RwLock;
 
+use crossbeam_utils::CachePadded;
+
 use crate::error::Error;
 use crate::flush::{Desk, Progress};
 use crate::format::file_header::FileHeader;
@@ -73,6 +75,7 @@ fn cut_off(header: &FileHeader) -> Option<Range<Lsn>> {
     (end.align_up(u64::from(header.align)) < header.base).then_some(end..header.base)
 }
 
+/// What readers and whoever leads write to is on lines of its own: each append reads the others.
 pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     /// Read by every append, written once or twice in a log's life.
     lifecycle: AtomicU8,
@@ -80,15 +83,12 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     pub(crate) handles: AtomicU64,
     /// Dropped first: it waits for writes in flight, which read what the next two own.
     pub(crate) sink: S,
-    pub(crate) desk: Mutex<Desk>,
+    pub(crate) desk: CachePadded<Mutex<Desk>>,
     pub(crate) ring: Ring<P>,
-    durable: AtomicU64,
-    written: AtomicU64,
-    /// The number of the newest file before which every file is whole, and durable.
-    sealed: AtomicU64,
+    marks: CachePadded<Marks>,
     poison: OnceLock<Arc<SinkError>>,
-    /// Oldest first, never empty; the newest is written to.
-    pub(crate) files: RwLock<Vec<ReadFile>>,
+    /// Oldest first, never empty; the newest is written to. Readers lock it, writers do not.
+    pub(crate) files: CachePadded<RwLock<Vec<ReadFile>>>,
     /// Twice how often the log was cut back; one more while that is being told.
     pub(crate) cuts: AtomicU64,
     /// Held by whoever truncates, at either end, and by nobody else.
@@ -101,7 +101,15 @@ pub(crate) struct Shared<S: SegmentSink, P: Probe> {
     pub(crate) depth: usize,
     pub(crate) max_record_len: usize,
     pub(crate) observer: Observer,
-    pub(crate) counters: Counters,
+    pub(crate) counters: CachePadded<Counters>,
+}
+
+/// How far the log is written, and durable.
+struct Marks {
+    durable: AtomicU64,
+    written: AtomicU64,
+    /// The number of the newest file before which every file is whole, and durable.
+    sealed: AtomicU64,
 }
 
 pub(crate) struct Parts<S, P> {
@@ -125,20 +133,22 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             handles: AtomicU64::new(1),
             ring: parts.ring,
             sink: parts.sink,
-            desk: Mutex::new(parts.desk),
-            durable: AtomicU64::new(parts.start.get()),
-            written: AtomicU64::new(parts.start.get()),
-            sealed: AtomicU64::new(parts.files.last().map_or(0, |file| file.header.sequence)),
+            desk: CachePadded::new(Mutex::new(parts.desk)),
+            marks: CachePadded::new(Marks {
+                durable: AtomicU64::new(parts.start.get()),
+                written: AtomicU64::new(parts.start.get()),
+                sealed: AtomicU64::new(parts.files.last().map_or(0, |file| file.header.sequence)),
+            }),
             poison: OnceLock::new(),
             front: Mutex::new(parts.front),
-            files: RwLock::new(parts.files),
+            files: CachePadded::new(RwLock::new(parts.files)),
             holds: Arc::default(),
             cuts: AtomicU64::new(0),
             holes: parts.holes,
             executor: parts.executor,
             depth: parts.depth,
             max_record_len: parts.max_record_len,
-            counters: parts.counters,
+            counters: CachePadded::new(parts.counters),
             observer,
         }
     }
@@ -227,12 +237,12 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     pub(crate) fn durable(&self) -> Lsn {
         // Acquire: pairs with the Release in `publish`, so that who sees the watermark can read
         // what it covers.
-        Lsn::new(self.durable.load(Ordering::Acquire))
+        Lsn::new(self.marks.durable.load(Ordering::Acquire))
     }
 
     pub(crate) fn written(&self) -> Lsn {
         // Acquire: as in `durable`.
-        Lsn::new(self.written.load(Ordering::Acquire))
+        Lsn::new(self.marks.written.load(Ordering::Acquire))
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -248,7 +258,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     pub(crate) fn sealed(&self) -> u64 {
         // Acquire: pairs with the Release in `seal`, so that who learns of a file finds its end in
         // the table.
-        self.sealed.load(Ordering::Acquire)
+        self.marks.sealed.load(Ordering::Acquire)
     }
 
     /// Says that every file before this one is whole, and durable; the leader alone calls it, after
@@ -256,7 +266,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     pub(crate) fn seal(&self, sequence: u64) {
         debug_assert!(sequence >= self.sealed());
         // Release: pairs with the Acquire in `sealed`.
-        self.sealed.store(sequence, Ordering::Release);
+        self.marks.sealed.store(sequence, Ordering::Release);
     }
 
     /// Moves a watermark forward; the leader alone calls it.
@@ -264,8 +274,8 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         debug_assert!(written >= self.written() && durable >= self.durable());
         debug_assert!(durable <= written);
         // Release: pairs with the Acquire in `durable` and `written`.
-        self.written.store(written.get(), Ordering::Release);
-        self.durable.store(durable.get(), Ordering::Release);
+        self.marks.written.store(written.get(), Ordering::Release);
+        self.marks.durable.store(durable.get(), Ordering::Release);
         self.ring.probe().event(Event::Publish { written, durable });
     }
 

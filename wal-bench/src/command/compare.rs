@@ -58,7 +58,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome<()> {
-    // A contender may change the current directory.
+    // A contender may leave the current directory.
     let absolute = |path: &Path| std::path::absolute(path);
     let dir = absolute(&args.dir)?;
     let json = args.json.as_deref().map(absolute).transpose()?;
@@ -109,7 +109,7 @@ struct Shape {
 }
 
 fn compare(args: &Args, dir: &Path, shape: Shape, rounds: usize) -> Outcome<Cell> {
-    let home = home(Some(dir))?;
+    let (home, here) = (home(Some(dir))?, std::env::current_dir()?);
     let mut variants = raw(home.path(), shape)?;
     for &backend in &args.backend {
         let dir = home.path().join(backend.name());
@@ -134,6 +134,9 @@ fn compare(args: &Args, dir: &Path, shape: Shape, rounds: usize) -> Outcome<Cell
             .push(Variant::new(peer.name(), move || commits(&log, &disk, threads, bytes, turn)));
     }
     let outcomes = interleave(&mut variants, rounds);
+    drop(variants);
+    // A contender may have left it for a directory that goes now.
+    std::env::set_current_dir(here)?;
     let figures = outcomes.iter().map(|outcome| Figures::of(outcome, &outcomes[0]));
     let figures = figures.collect::<Result<_, _>>()?;
     let floor = outcomes[0].name.clone();

@@ -341,8 +341,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the durable watermark is read with Relaxed",
         edits: &[Edit {
             file: SHARED,
-            find: "self.durable.load(Ordering::Acquire)",
-            replace: "self.durable.load(Ordering::Relaxed)",
+            find: "self.marks.durable.load(Ordering::Acquire)",
+            replace: "self.marks.durable.load(Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_wait")],
     },
@@ -351,8 +351,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the written watermark is read with Relaxed",
         edits: &[Edit {
             file: SHARED,
-            find: "self.written.load(Ordering::Acquire)",
-            replace: "self.written.load(Ordering::Relaxed)",
+            find: "self.marks.written.load(Ordering::Acquire)",
+            replace: "self.marks.written.load(Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_wait")],
     },
@@ -361,8 +361,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the durable watermark is published with Relaxed",
         edits: &[Edit {
             file: SHARED,
-            find: "self.durable.store(durable.get(), Ordering::Release)",
-            replace: "self.durable.store(durable.get(), Ordering::Relaxed)",
+            find: "self.marks.durable.store(durable.get(), Ordering::Release)",
+            replace: "self.marks.durable.store(durable.get(), Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_wait")],
     },
@@ -371,8 +371,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "the written watermark is published with Relaxed",
         edits: &[Edit {
             file: SHARED,
-            find: "self.written.store(written.get(), Ordering::Release)",
-            replace: "self.written.store(written.get(), Ordering::Relaxed)",
+            find: "self.marks.written.store(written.get(), Ordering::Release)",
+            replace: "self.marks.written.store(written.get(), Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_wait")],
     },
