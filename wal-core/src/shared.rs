@@ -209,15 +209,17 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
 
     /// Poisons the log with its first failure and wakes everybody. Later causes are dropped.
     pub(crate) fn poison(&self, cause: SinkError) {
-        if self.poison.set(Arc::new(cause)).is_ok() {
+        let first = self.poison.set(Arc::new(cause)).is_ok();
+        if first {
             // Release: pairs with the Acquire in `poisoned`.
             self.lifecycle.store(Lifecycle::Poisoned as u8, Ordering::Release);
             self.ring.probe().event(Event::Poison);
-            if let Some(cause) = self.poison.get() {
-                self.observer.poisoned(cause);
-            }
         }
         self.wake_everybody();
+        // Last: a subscriber that panics leaves nobody asleep.
+        if let Some(cause) = self.poison.get().filter(|_| first) {
+            self.observer.poisoned(cause);
+        }
     }
 
     pub(crate) fn wake_everybody(&self) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -98,8 +98,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Keep {
     }
 }
 
+/// One test at a time: whether anybody listens to a span is remembered for all threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs `body` under a subscriber that keeps everything.
 fn traced(body: impl FnOnce(&Keep)) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let keep = Keep::default();
     let subscriber = tracing_subscriber::registry().with(keep.clone());
     tracing::subscriber::with_default(subscriber, || body(&keep));
@@ -242,6 +246,7 @@ fn gauge(values: &BTreeMap<String, DebugValue>, name: &str) -> f64 {
 
 #[test]
 fn every_number_has_its_metric() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let (sink, control) = ScriptSink::open(&MemDisk::new());

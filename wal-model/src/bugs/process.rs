@@ -121,8 +121,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a log is poisoned when there is no room for its next file",
         edits: &[Edit {
             file: SUBMIT,
-            find: "shared.sink.create(place.file, place.file_capacity).map_err(Failure::Harmless)?;",
-            replace: "shared.sink.create(place.file, place.file_capacity).map_err(Failure::Fatal)?;",
+            find: "let created = created.map_err(Failure::Harmless)?;",
+            replace: "let created = created.map_err(Failure::Fatal)?;",
         }],
         caught_by: &[Files("disk"), Files("failing"), Core("failure")],
     },
