@@ -950,8 +950,9 @@ pub fn a_log_is_archived_on_it<St: Store>() {
                     let found = read(&after.open().unwrap(), sequence, 0, file.len());
                     assert!(found == copy, "file {sequence} was announced before it was durable");
                 }
-                let name = format!("{sequence}.wal");
-                assert!(file.path().to_string_lossy().ends_with(&name), "{file:?}");
+                let listed = wal.sink().list().unwrap().files;
+                let listed = listed.iter().find(|listed| listed.sequence == sequence);
+                assert!(listed.is_some_and(|listed| listed.path == file.path()), "{file:?}");
                 copy.resize(file.capacity() as usize, 0);
                 copies.put_file(sequence, copy);
                 position = file.end();
