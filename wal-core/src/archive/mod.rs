@@ -11,6 +11,7 @@ mod file;
 mod ledger;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -18,14 +19,15 @@ pub use file::{SealedFile, SealedReader};
 use ledger::Ledger;
 
 use crate::error::Error;
-use crate::flush::{Need, Ticket};
+use crate::flush::Need;
 use crate::hold::Hold;
 use crate::lsn::Lsn;
 use crate::probe::Probe;
-use crate::read::{Content, Follow, News, Watch};
+#[cfg(not(any(wal_loom, wal_shuttle)))]
+use crate::read::block_for;
+use crate::read::{Content, Follow, Watch, Watcher, block_on};
 use crate::shared::{ReadFile, Shared};
 use crate::sink::SegmentSink;
-use crate::sync::Parker;
 use crate::wal::Wal;
 
 /// A log whose files can be shipped.
@@ -63,12 +65,11 @@ impl<S: SegmentSink, P: Probe> Ship for Shared<S, P> {
 /// sake) and does not slow writers. What is read to verify a file and to take its checksum is read by
 /// who calls.
 pub struct Archive {
-    log: Arc<dyn Ship>,
+    watcher: Watcher<dyn Ship>,
     name: Arc<str>,
     ledger: Arc<Ledger>,
     /// The files that need not be announced, and where each ended when that was decided.
     past: BTreeMap<u64, Lsn>,
-    ticket: Option<Ticket>,
 }
 
 impl Archive {
@@ -86,7 +87,8 @@ impl Archive {
             };
             files.windows(2).filter_map(shipped).collect()
         });
-        Ok(Self { log, name, ledger: Arc::new(Ledger::new(hold)), past, ticket: None })
+        let (watcher, ledger) = (Watcher::new(log), Arc::new(Ledger::new(hold)));
+        Ok(Self { watcher, name, ledger, past })
     }
 
     /// The next file, or `None` if there will be none: the log was closed, or its last handle is
@@ -100,13 +102,7 @@ impl Archive {
     /// Calling again tries the same file again.
     #[expect(clippy::should_implement_trait, reason = "an error does not end it")]
     pub fn next(&mut self) -> Result<Option<SealedFile>, Error> {
-        let parker = Parker::current();
-        loop {
-            match self.look(parker.waker()) {
-                Poll::Ready(found) => return found,
-                Poll::Pending => parker.park(),
-            }
-        }
+        block_on(|waker| self.look(waker))
     }
 
     /// As [`next`](Self::next), but waits no longer than `timeout`, measured by the system's
@@ -121,20 +117,10 @@ impl Archive {
         &mut self,
         timeout: std::time::Duration,
     ) -> Result<Option<SealedFile>, Error> {
-        let begun = std::time::Instant::now();
-        let parker = Parker::current();
-        loop {
-            match self.look(parker.waker()) {
-                Poll::Ready(found) => return found,
-                Poll::Pending => {
-                    let Some(rest) = timeout.checked_sub(begun.elapsed()) else {
-                        self.unwatch();
-                        return Err(Error::TimedOut { durable: self.log.limit() });
-                    };
-                    parker.park_timeout(rest);
-                }
-            }
-        }
+        block_for(timeout, |waker| self.look(waker)).unwrap_or_else(|| {
+            self.watcher.unwatch();
+            Err(Error::TimedOut { durable: self.watcher.log().limit() })
+        })
     }
 
     /// As [`next`](Self::next) for a task: pending until there is a file. The waker of the last call
@@ -150,42 +136,29 @@ impl Archive {
         self.ledger.held_from()
     }
 
-    /// Ends the registration, if there is one.
-    fn unwatch(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.log.unwatch(ticket);
-        }
-    }
-
     /// Finds the next file, or has `waker` called when it is worth looking again.
     fn look(&mut self, waker: &Waker) -> Poll<Result<Option<SealedFile>, Error>> {
         loop {
             // Before the table is looked at: what is not there by now comes past this.
-            let sealed = self.log.sealed();
+            let sealed = self.watcher.log().sealed();
             if let Some(file) = self.pick(sealed) {
                 match self.announce(file) {
                     Ok(None) => continue,
                     over => {
-                        self.unwatch();
+                        self.watcher.unwatch();
                         return Poll::Ready(over);
                     }
                 }
             }
-            match self.log.watch(Need::Sealed(sealed), waker, self.ticket.take()) {
-                News::More => {}
-                News::Later(ticket) => {
-                    self.ticket = Some(ticket);
-                    return Poll::Pending;
-                }
-                News::Over(None) => return Poll::Ready(Ok(None)),
-                News::Over(Some(error)) => return Poll::Ready(Err(error)),
+            if let ControlFlow::Break(over) = self.watcher.wait(Need::Sealed(sealed), waker) {
+                return over;
             }
         }
     }
 
     /// The first file before `sealed` that is to be announced.
     fn pick(&mut self, sealed: u64) -> Option<ReadFile> {
-        let follow: &dyn Follow = &*self.log;
+        let follow: &dyn Follow = &**self.watcher.log();
         let past = &self.past;
         let (first, found) = follow.files(|files| {
             let whole = files.iter().take_while(|file| file.header.sequence < sealed);
@@ -199,7 +172,7 @@ impl Archive {
 
     /// Reads a file and hands it out; `None` if it is not what it was any more.
     fn announce(&mut self, file: ReadFile) -> Result<Option<SealedFile>, Error> {
-        let follow: &dyn Follow = &*self.log;
+        let follow: &dyn Follow = &**self.watcher.log();
         let (sequence, Some(end)) = (file.header.sequence, file.end) else { return Ok(None) };
         let start = file.header.base;
         let Some(content) = Content::of(follow, file)? else {
@@ -208,9 +181,9 @@ impl Archive {
             return Ok(None);
         };
         let key = (sequence, content.end);
-        let pin = |lsn| self.log.pin(Arc::clone(&self.name), lsn);
+        let pin = |lsn| self.watcher.log().pin(Arc::clone(&self.name), lsn);
         let read = match self.ledger.open(key, start, pin) {
-            Ok(()) => SealedFile::read(&self.log, &self.ledger, content),
+            Ok(()) => SealedFile::read(self.watcher.log(), &self.ledger, content),
             // Truncated since it was cut: a copy that holds more than it should does no harm, since
             // the next file says where it ends.
             Err(Error::Truncated { .. }) => {
@@ -230,12 +203,6 @@ impl Archive {
                 if matches!(error, Error::Truncated { .. }) { Ok(None) } else { Err(error) }
             }
         }
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        self.unwatch();
     }
 }
 

@@ -12,6 +12,7 @@ mod cursor;
 mod log;
 mod sealed;
 mod tail;
+mod watch;
 
 pub use back::RecordsBack;
 pub(crate) use boundary::end_before;
@@ -19,7 +20,9 @@ pub use cursor::{Cursor, Entry, Record, Records};
 pub use log::Log;
 pub(crate) use sealed::{Content, verify};
 pub use tail::Tail;
-pub(crate) use tail::{News, Watch};
+#[cfg(not(any(wal_loom, wal_shuttle)))]
+pub(crate) use watch::block_for;
+pub(crate) use watch::{News, Watch, Watcher, block_on};
 
 use std::ops::Range;
 use std::path::PathBuf;

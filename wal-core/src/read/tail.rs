@@ -6,33 +6,17 @@
 //! looks once whether any tail waits. No wake-up is lost, since a tail registers in the same
 //! critical section in which it finds the watermark where it was.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+#[cfg(not(any(wal_loom, wal_shuttle)))]
+use super::watch::block_for;
+use super::watch::{Watch, Watcher, block_on};
 use super::{Cursor, Entry, Follow, Record};
 use crate::error::Error;
-use crate::flush::{Need, Ticket};
+use crate::flush::Need;
 use crate::lsn::Lsn;
-use crate::sync::Parker;
-
-/// A log that tells when it grows.
-pub(crate) trait Watch: Follow {
-    /// Whether `need` is met, one that asks for nothing to be done; if not, has `waker` called when it
-    /// is, or when it will never be. `old` is the caller's last registration, which ends.
-    fn watch(&self, need: Need, waker: &Waker, old: Option<Ticket>) -> News;
-    /// Ends a registration.
-    fn unwatch(&self, old: Ticket);
-}
-
-/// What a tail learns of the log.
-pub(crate) enum News {
-    /// It is met.
-    More,
-    /// Not yet.
-    Later(Ticket),
-    /// Never: no handle is left that could append, or the log was closed or poisoned.
-    Over(Option<Error>),
-}
 
 /// A walk over the durable records of a log, in order, that waits at the end for more. From
 /// [`Wal::tail_from`](crate::Wal::tail_from).
@@ -41,15 +25,14 @@ pub(crate) enum News {
 /// starts of the log. Waiting takes no polling, does not hurry the log (nothing is written or synced
 /// for its sake) and does not slow writers.
 pub struct Tail {
+    watcher: Watcher<dyn Watch>,
     cursor: Cursor,
-    log: Arc<dyn Watch>,
-    ticket: Option<Ticket>,
 }
 
 impl Tail {
     pub(super) fn new(log: Arc<dyn Watch>, from: Lsn) -> Result<Self, Error> {
         let follow: Arc<dyn Follow> = Arc::<dyn Watch>::clone(&log);
-        Ok(Self { cursor: Cursor::new(follow, from)?, log, ticket: None })
+        Ok(Self { cursor: Cursor::new(follow, from)?, watcher: Watcher::new(log) })
     }
 
     /// The next durable record, or `None` if there will be none: the log was closed, or its last
@@ -61,18 +44,12 @@ impl Tail {
     /// otherwise as for [`Cursor::next`]. Calling again tries the same place again.
     #[expect(clippy::should_implement_trait, reason = "an `Iterator` cannot lend")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
-        let parker = Parker::current();
-        let found = loop {
-            match self.look(parker.waker()) {
-                Poll::Ready(found) => break found?,
-                Poll::Pending => parker.park(),
-            }
-        };
+        let found = block_on(|waker| self.look(waker))?;
         Ok(found.map(|(lsn, len)| self.cursor.lend(lsn, len)))
     }
 
-    /// As [`next`](Self::next), but waits no longer than `timeout` (measured by the system's
-    /// monotonic clock, which nothing else in this crate reads).
+    /// As [`next`](Self::next), but waits no longer than `timeout`, measured by the system's
+    /// monotonic clock.
     ///
     /// # Errors
     ///
@@ -83,21 +60,11 @@ impl Tail {
         &mut self,
         timeout: std::time::Duration,
     ) -> Result<Option<Entry<'_>>, Error> {
-        let begun = std::time::Instant::now();
-        let parker = Parker::current();
-        let found = loop {
-            match self.look(parker.waker()) {
-                Poll::Ready(found) => break found?,
-                Poll::Pending => {
-                    let Some(rest) = timeout.checked_sub(begun.elapsed()) else {
-                        self.unwatch();
-                        return Err(Error::TimedOut { durable: self.log.limit() });
-                    };
-                    parker.park_timeout(rest);
-                }
-            }
+        let Some(found) = block_for(timeout, |waker| self.look(waker)) else {
+            self.watcher.unwatch();
+            return Err(Error::TimedOut { durable: self.watcher.log().limit() });
         };
-        Ok(found.map(|(lsn, len)| self.cursor.lend(lsn, len)))
+        Ok(found?.map(|(lsn, len)| self.cursor.lend(lsn, len)))
     }
 
     /// As [`next`](Self::next) for a task: a copy of the next record, or pending until there is one.
@@ -113,41 +80,22 @@ impl Tail {
         })
     }
 
-    /// Ends the registration, if there is one: what was waited for has come, or is given up.
-    fn unwatch(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.log.unwatch(ticket);
-        }
-    }
-
     /// Finds the next record, or has `waker` called when it is worth looking again.
     fn look(&mut self, waker: &Waker) -> Poll<Result<Option<(Lsn, usize)>, Error>> {
         loop {
             // Before the walk: what it does not find becomes durable past this.
-            let seen = self.log.limit();
+            let seen = self.watcher.log().limit();
             match self.cursor.find() {
                 Ok(None) => {}
                 over => {
-                    self.unwatch();
+                    self.watcher.unwatch();
                     return Poll::Ready(over);
                 }
             }
-            match self.log.watch(Need::News(seen), waker, self.ticket.take()) {
-                News::More => {}
-                News::Later(ticket) => {
-                    self.ticket = Some(ticket);
-                    return Poll::Pending;
-                }
-                News::Over(None) => return Poll::Ready(Ok(None)),
-                News::Over(Some(error)) => return Poll::Ready(Err(error)),
+            if let ControlFlow::Break(over) = self.watcher.wait(Need::News(seen), waker) {
+                return over;
             }
         }
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        self.unwatch();
     }
 }
 
