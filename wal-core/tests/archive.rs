@@ -8,37 +8,16 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use support::{Rule, ScriptSink, open, payloads, tiny};
+use support::{Rule, ScriptSink, counted, open, payloads, tiny};
 use wal_core::format::checksum::crc32c;
 use wal_core::format::file_header;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::{Appended, Archive, Error, Lsn, Options, SealedFile, Verdict, Wal};
-
-/// Counts how often it is called.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn counted() -> (Arc<Count>, Waker) {
-    let count = Arc::new(Count::default());
-    (Arc::clone(&count), Waker::from(count))
-}
-
-impl Count {
-    fn calls(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// The next file if there is one by now.
 fn poll(archive: &mut Archive) -> Option<SealedFile> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use proptest::prelude::*;
-use support::{open, tiny};
+use support::{assert_truncated, open, tiny};
 use wal_core::read::Log;
 use wal_core::recover::ScanOptions;
 use wal_core::sink::mem::{MemDisk, MemSink};
@@ -46,17 +46,6 @@ fn assert_reverse(wal: &Wal<MemSink>) {
     }
     let start = wal.start_lsn();
     assert_eq!(back(wal, start), []);
-}
-
-#[track_caller]
-fn assert_truncated<T: std::fmt::Debug>(result: Result<T, Error>, first: Lsn) {
-    match result {
-        Err(Error::Truncated { lsn, first_available }) => {
-            assert_eq!(first_available, first);
-            assert!(lsn < first, "{lsn} is not before {first}");
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 /// What a log goes through.

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use support::{Control, Rule, ScriptSink, open, payloads, tiny};
+use support::{Control, Rule, ScriptSink, assert_truncated, open, payloads, tiny};
 use wal_core::format::file_header;
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{LogSource, SegmentSink, SinkOp};
@@ -53,17 +53,6 @@ fn assert_holds<S: SegmentSink>(wal: &Wal<S>, numbers: impl IntoIterator<Item = 
     let expected: Vec<_> = numbers.into_iter().map(record).collect();
     let found: Vec<u64> = payloads(wal).iter().map(|p| u64::from(p[0])).collect();
     assert!(payloads(wal) == expected, "the log holds {found:?}");
-}
-
-#[track_caller]
-fn assert_truncated<T: std::fmt::Debug>(result: Result<T, Error>, first: Lsn) {
-    match result {
-        Err(Error::Truncated { lsn, first_available }) => {
-            assert_eq!(first_available, first);
-            assert!(lsn < first);
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

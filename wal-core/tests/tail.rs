@@ -5,35 +5,13 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use support::{Rule, ScriptSink, open, tiny};
+use support::{Rule, ScriptSink, counted, open, tiny};
 use wal_core::sink::mem::MemDisk;
 use wal_core::{Error, Lsn, Record, Tail, Wal};
-
-/// Counts how often it is called.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn counted() -> (Arc<Count>, Waker) {
-    let count = Arc::new(Count::default());
-    (Arc::clone(&count), Waker::from(count))
-}
-
-impl Count {
-    fn calls(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 fn poll(tail: &mut Tail, waker: &Waker) -> Poll<Option<Result<Record, Error>>> {
     tail.poll_next(&mut Context::from_waker(waker))

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::{Control, Rule, ScriptSink, open, payloads, tiny};
+use support::{Control, Rule, ScriptSink, assert_truncated, open, payloads, tiny};
 use wal_core::format::file_header::{self, FileHeader};
 use wal_core::sink::mem::{MemDisk, MemSink};
 use wal_core::sink::{Created, Listing, LogSource, SegmentSink, SinkError, Write};
@@ -43,16 +43,6 @@ fn header(disk: &MemDisk, sequence: u64) -> FileHeader {
 fn assert_holds<S: SegmentSink>(wal: &Wal<S>, from: u64, to: u64) {
     let expected: Vec<_> = (from..to).map(record).collect();
     assert!(payloads(wal) == expected, "the log is not {from}..{to}");
-}
-
-fn assert_truncated<T: std::fmt::Debug>(result: Result<T, Error>, start: Lsn) {
-    match result {
-        Err(Error::Truncated { lsn, first_available }) => {
-            assert_eq!(first_available, start);
-            assert!(lsn < start);
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

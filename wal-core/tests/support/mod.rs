@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Wake, Waker};
 
 use wal_core::probe::{Event, Probe};
 use wal_core::sink::mem::{MemDisk, MemSink};
@@ -14,7 +16,7 @@ use wal_core::sink::{
     Completion, Created, Listing, LogSource, SegmentMemory, SegmentSink, SinkError, SinkOp,
     Submitted, Write,
 };
-use wal_core::{Options, Wal};
+use wal_core::{Error, Lsn, Options, Wal};
 
 /// Options that make everything happen often: 2 segments of one block, files of 4.
 pub fn tiny() -> Options {
@@ -27,6 +29,39 @@ pub fn open(disk: &MemDisk, options: Options) -> Wal<MemSink> {
 
 pub fn payloads<S: SegmentSink, P: Probe>(wal: &Wal<S, P>) -> Vec<Vec<u8>> {
     wal.iter_from(wal.start_lsn()).unwrap().map(|r| r.unwrap().payload).collect()
+}
+
+/// Counts how often it is called.
+#[derive(Default)]
+pub struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+pub fn counted() -> (Arc<Count>, Waker) {
+    let count = Arc::new(Count::default());
+    (Arc::clone(&count), Waker::from(count))
+}
+
+impl Count {
+    pub fn calls(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// That nothing is left below `first`, and that this is what `result` says.
+#[track_caller]
+pub fn assert_truncated<T: std::fmt::Debug>(result: Result<T, Error>, first: Lsn) {
+    match result {
+        Err(Error::Truncated { lsn, first_available }) => {
+            assert_eq!(first_available, first);
+            assert!(lsn < first, "{lsn} is not before {first}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Payload number `i` of writer `t`: tells its origin, and has a length of its own.
