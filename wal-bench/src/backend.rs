@@ -20,6 +20,12 @@ pub enum Backend {
     Mmap,
 }
 
+/// The name of a value on the command line.
+pub fn name(value: impl ValueEnum) -> String {
+    // None of this program's is skipped.
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// What opening a log returns.
 pub type Opened<S> = Result<(Wal<S>, RecoveryReport), Error>;
 
@@ -36,23 +42,6 @@ pub trait Work {
 }
 
 impl Backend {
-    /// All of them.
-    #[must_use]
-    pub fn all() -> &'static [Self] {
-        Self::value_variants()
-    }
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Std => "std",
-            Self::Direct => "direct",
-            Self::Uring => "uring",
-            Self::Mmap => "mmap",
-        }
-    }
-
     /// Does `work` with logs of this backend.
     ///
     /// # Errors
@@ -78,6 +67,6 @@ impl Backend {
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&name(*self))
     }
 }

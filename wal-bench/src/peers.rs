@@ -39,26 +39,6 @@ pub type Commit = Box<dyn Fn(usize, &[u8]) -> Result<(), Failure> + Send + Sync>
 pub struct PeerLog(Commit);
 
 impl Peer {
-    /// All of them.
-    #[must_use]
-    pub fn all() -> &'static [Self] {
-        Self::value_variants()
-    }
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fjall => "fjall",
-            Self::Fsys => "fsys",
-            Self::Okaywal => "okaywal",
-            Self::OpenWal => "open-wal",
-            Self::RaftEngine => "raft-engine",
-            Self::WalDb => "wal-db",
-            Self::Walrus => "walrus",
-        }
-    }
-
     /// A new log in `dir`, which is there and empty. Walrus takes it as the current directory of the
     /// process: it finds its files no other way.
     ///
@@ -164,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_peer_takes_records_of_several_threads() {
-        for peer in Peer::all() {
+        for peer in Peer::value_variants() {
             let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
             let dir = dir.path().canonicalize().unwrap();
             let log = peer.open(&dir).unwrap();

@@ -9,8 +9,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
-use wal_bench::backend::{Opened, Work};
+use wal_bench::backend::{Opened, Work, name};
 use wal_bench::{Backend, Report};
 use wal_core::{Lsn, Options, SegmentSink};
 
@@ -30,7 +31,7 @@ fn said(command: &mut Command) -> String {
 }
 
 /// The backends that are to be had here.
-fn backends() -> Vec<&'static str> {
+fn backends() -> Vec<String> {
     struct Nothing;
     impl Work for Nothing {
         type Output = ();
@@ -44,7 +45,7 @@ fn backends() -> Vec<&'static str> {
             false
         }
     };
-    Backend::all().iter().filter(here).map(|backend| backend.name()).collect()
+    Backend::value_variants().iter().filter(here).map(|&backend| name(backend)).collect()
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn a_load_on_every_backend_appends_what_it_says() {
             let dir = home.path().join(format!("{backend}-{survives}"));
             let mut load = program();
             load.args(["load", "--json", "--writers", "2", "--records", "101"]);
-            load.args(["--backend", backend, "--survives", survives]);
+            load.args(["--backend", &backend, "--survives", survives]);
             load.arg("--input").arg(&input).arg("--dir").arg(&dir);
             let figures: Value = serde_json::from_str(&said(&mut load)).unwrap();
             assert_eq!(figures["records"], 101, "{figures}");
@@ -82,7 +83,7 @@ fn what_a_load_has_told_is_there_when_it_is_killed() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("log");
         let mut child = program()
-            .args(["load", "--ack", "--backend", backend, "--seconds", "60", "--bytes", "77"])
+            .args(["load", "--ack", "--backend", &backend, "--seconds", "60", "--bytes", "77"])
             .arg("--dir")
             .arg(&dir)
             .stdout(Stdio::piped())
@@ -192,7 +193,7 @@ fn processes_of_every_backend_are_killed() {
     torture.args(["torture", "--rounds", "2", "--seed", "7", "--backend", &backends.join(",")]);
     let said = said(&mut torture);
     for backend in backends {
-        assert!(said.lines().any(|line| line.starts_with(backend)), "{said}");
+        assert!(said.lines().any(|line| line.starts_with(&backend)), "{said}");
     }
 }
 

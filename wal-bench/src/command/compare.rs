@@ -5,7 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wal_bench::backend::{Opened, Work};
+use clap::ValueEnum;
+use wal_bench::backend::{Opened, Work, name};
 #[cfg(feature = "peers")]
 use wal_bench::peers::Peer;
 use wal_bench::raw::Way;
@@ -25,7 +26,7 @@ const GUARANTEE: &str = "power loss";
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Backends to compare, separated by commas.
-    #[arg(long, value_delimiter = ',', default_values = ["std", "direct", "uring", "mmap"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Backend::value_variants().to_vec())]
     backend: Vec<Backend>,
     /// Numbers of threads that append.
     #[arg(long, value_delimiter = ',', default_values = ["1", "2", "8", "32"], value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     bytes: Vec<u32>,
     /// Logs of others to compare with, separated by commas.
     #[cfg(feature = "peers")]
-    #[arg(long, value_delimiter = ',', default_values = ["fjall", "fsys", "okaywal", "open-wal", "raft-engine", "wal-db", "walrus"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::value_variants().to_vec())]
     peers: Vec<Peer>,
     /// Writes that a log may have in flight.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -112,26 +113,27 @@ fn compare(args: &Args, dir: &Path, shape: Shape, rounds: usize) -> Outcome<Cell
     let (home, here) = (home(Some(dir))?, std::env::current_dir()?);
     let mut variants = raw(home.path(), shape)?;
     for &backend in &args.backend {
-        let dir = home.path().join(backend.name());
+        let name = name(backend);
+        let dir = home.path().join(&name);
         let turns = backend.with(Commits { dir: &dir, shape }).map_err(Failure::Trouble)??;
-        variants.push(Variant { name: backend.name().to_owned(), run: turns });
+        variants.push(Variant { name, run: turns });
     }
     let Shape { threads, bytes, turn, .. } = shape;
     let group = GroupCommit::create(home.path(), RAW_LEN)?;
     let disk = Disk::of(home.path());
     variants.push(Variant::new("by hand", move || commits(&group, &disk, threads, bytes, turn)));
     #[cfg(feature = "peers")]
-    for peer in &args.peers {
-        let dir = home.path().join(format!("peer-{}", peer.name()));
+    for &peer in &args.peers {
+        let name = name(peer);
+        let dir = home.path().join(format!("peer-{name}"));
         std::fs::create_dir(&dir)?;
         // They may go elsewhere.
         let dir = dir.canonicalize()?;
-        let log = peer.open(&dir).map_err(|error| {
-            Failure::Trouble(format!("{} cannot be opened: {error}", peer.name()))
-        })?;
+        let log = peer
+            .open(&dir)
+            .map_err(|error| Failure::Trouble(format!("{name} cannot be opened: {error}")))?;
         let disk = Disk::of(&dir);
-        variants
-            .push(Variant::new(peer.name(), move || commits(&log, &disk, threads, bytes, turn)));
+        variants.push(Variant::new(name, move || commits(&log, &disk, threads, bytes, turn)));
     }
     let outcomes = interleave(&mut variants, rounds);
     drop(variants);

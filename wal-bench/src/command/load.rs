@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde_json::json;
-use wal_bench::backend::{Opened, Work};
+use wal_bench::backend::{Opened, Work, name};
 use wal_bench::measure::histogram;
 use wal_bench::threads::team;
 use wal_bench::usage::cpu;
@@ -99,12 +99,11 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     let per_record = |total: f64| total / records.max(1) as f64;
     let us = |ns: u64| ns as f64 / 1000.0;
     let at = |quantile| us(times.value_at_quantile(quantile));
-    let survives = args.survives.to_possible_value();
-    let survives = survives.as_ref().map_or("", |value| value.get_name());
+    let survives = name(args.survives);
     let machine: serde_json::Map<_, _> =
         machine::describe(Some(&dir)).into_iter().map(|(k, v)| (k, v.into())).collect();
     let figures = json!({
-        "backend": args.backend.name(),
+        "backend": name(args.backend),
         "writers": args.writers,
         "survives": survives,
         "machine": machine,

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use wal_bench::Backend;
-use wal_bench::backend::{Opened, Work};
+use wal_bench::backend::{Opened, Work, name};
 use wal_core::testing::kill::{self, Plan, Shape, Tally};
 use wal_core::{Options, SegmentSink};
 
@@ -23,16 +24,10 @@ is there, unaltered and in order, batches are whole, and nothing else is there.
 
 SIGKILL ends a process, not the machine: what the operating system holds survives.";
 
-const SEGMENT: usize = 8 << 10;
-const FILE: u64 = 64 << 10;
-
-/// Every recovery reads all of a log: so none grows for ever.
-const ROUNDS_OF_A_LOG: u32 = 12;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Backends to torture, separated by commas.
-    #[arg(long, value_delimiter = ',', default_values = ["std", "direct", "uring", "mmap"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Backend::value_variants().to_vec())]
     backend: Vec<Backend>,
     /// Processes to kill at work, for each backend.
     #[arg(long, value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..))]
@@ -61,17 +56,13 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     say(&format!("seed {seed}"))?;
     let mut refused = Vec::new();
     for &backend in &args.backend {
-        bar.set_message(backend.name());
+        bar.set_message(name(backend));
         let mut counts = Tally::default().counts();
-        for begun in (0..args.rounds).step_by(ROUNDS_OF_A_LOG as usize) {
-            let rounds = ROUNDS_OF_A_LOG.min(args.rounds - begun);
+        let shape = Shape::small(seed, args.writers);
+        let plan = Plan { shape, rounds: args.rounds, longest: Duration::from_millis(120) };
+        for plan in plan.logs() {
             let home = home(args.dir.as_deref())?;
             let dir = &home.path().join("log");
-            let seed = seed.wrapping_add(u64::from(begun));
-            let (first_writer, segment_size) = (0, SEGMENT as u64);
-            let shape =
-                Shape { seed, first_writer, writers: args.writers, segment_size, file_size: FILE };
-            let plan = Plan { shape, rounds, longest: Duration::from_millis(120) };
             match backend.with(Torture { plan, backend, dir }) {
                 Err(why) => {
                     refused.push(format!("{backend}: {why}"));
@@ -89,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
                     }
                 }
             }
-            bar.inc(rounds.into());
+            bar.inc(plan.rounds.into());
         }
         if counts[0].1 > 0 {
             let counts = counts.map(|(what, count)| format!("{count} {what}")).join(", ");
@@ -122,17 +113,11 @@ impl Work for Torture<'_> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let command = || {
             let mut command = Command::new(&program);
-            command.args(["victim", backend.name()]).arg(dir);
+            command.arg("victim").arg(name(backend)).arg(dir);
             command
         };
-        kill::torture(&plan, &command, &|| open(dir, options()))
+        kill::torture(&plan, &command, &|| open(dir, plan.shape.options()))
     }
-}
-
-/// Small segments and files: the log goes on to new ones all the time. Futures are waited for, too.
-fn options() -> Options {
-    let options = Options::default().segment_size(SEGMENT).segments(4).file_size(FILE);
-    options.max_record_len(1 << 20).executor(|job| drop(std::thread::spawn(job)))
 }
 
 /// What the process to be killed does.
@@ -145,7 +130,7 @@ pub(crate) fn die(args: &Victim) -> Outcome<()> {
             self,
             open: impl Fn(&Path, Options) -> Opened<S> + Sync,
         ) -> Self::Output {
-            kill::victim(|| open(self.0, options()))
+            kill::victim(|shape| open(self.0, shape.options()))
         }
     }
     Ok(args.backend.with(Die(&args.dir)).map_err(Failure::Trouble)??)

@@ -14,19 +14,16 @@ use crate::process;
 pub(crate) const DIR: &str = "WAL_KILL_DIR";
 const VARIANT: &str = "WAL_KILL_VARIANT";
 
-const SEGMENT: usize = 8 << 10;
-const FILE: u64 = 64 << 10;
-
-/// Every recovery reads all of a log: so none grows for ever.
-const ROUNDS_OF_A_LOG: u32 = 12;
-
 /// What opens a log.
 pub(crate) type Opened<S> = Result<(Wal<S>, RecoveryReport), Error>;
 
-/// Small segments and files: it goes on to new ones all the time. Futures are waited for, too.
+/// Of all logs that are tortured.
 pub(crate) fn options() -> Options {
-    let options = Options::default().segment_size(SEGMENT).segments(4).file_size(FILE);
-    options.max_record_len(1 << 20).executor(|job| drop(std::thread::spawn(job)))
+    shape(0).options()
+}
+
+const fn shape(seed: u64) -> Shape {
+    Shape::small(seed, 8)
 }
 
 /// Kills processes that open the log as `variant`, `quick` times or as often as asked for, and
@@ -36,23 +33,16 @@ pub(crate) fn torture<S: SegmentSink>(
     quick: u32,
     open: impl Fn(&Path) -> Opened<S>,
 ) -> Result<(), Failed> {
-    let (rounds, seed) = (process::rounds(quick), process::seed());
-    for done in (0..rounds).step_by(ROUNDS_OF_A_LOG as usize) {
-        let rounds = ROUNDS_OF_A_LOG.min(rounds - done);
-        torture_one(variant, seed.wrapping_add(done.into()), rounds, &open)?;
-    }
-    Ok(())
+    let longest = Duration::from_millis(120);
+    let plan = Plan { shape: shape(process::seed()), rounds: process::rounds(quick), longest };
+    plan.logs().try_for_each(|plan| torture_one(variant, plan, &open))
 }
 
 fn torture_one<S: SegmentSink>(
     variant: &str,
-    seed: u64,
-    rounds: u32,
+    plan: Plan,
     open: &impl Fn(&Path) -> Opened<S>,
 ) -> Result<(), Failed> {
-    let shape =
-        Shape { seed, first_writer: 0, writers: 8, segment_size: SEGMENT as u64, file_size: FILE };
-    let plan = Plan { shape, rounds, longest: Duration::from_millis(120) };
     let home = tempfile::Builder::new().prefix("wal-kill-").tempdir()?;
     let dir = home.path().join("log");
     let command = || {
@@ -78,7 +68,7 @@ fn torture_one<S: SegmentSink>(
 pub(crate) fn die<S: SegmentSink>(open: impl Fn(&str, &Path) -> Opened<S>) -> ExitCode {
     let dir = PathBuf::from(std::env::var_os(DIR).unwrap_or_default());
     let variant = std::env::var(VARIANT).unwrap_or_default();
-    match kill::victim(|| open(&variant, &dir)) {
+    match kill::victim(|_| open(&variant, &dir)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the process to be killed has failed by itself: {error}");

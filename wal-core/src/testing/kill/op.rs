@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::process::Command;
 
 use super::random::Random;
+use crate::options::Options;
 
 /// Holds the shape of a life, in the victim's environment.
 const VARIABLE: &str = "WAL_KILL_SHAPE";
@@ -29,6 +30,20 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Segments of 8 KiB in files of 64 KiB: the log goes on to new ones all the time.
+    #[must_use]
+    pub const fn small(seed: u64, writers: u32) -> Self {
+        Self { seed, first_writer: 0, writers, segment_size: 8 << 10, file_size: 64 << 10 }
+    }
+
+    /// Options of a log of this shape, with 4 segments; futures are waited for, too.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let options = Options::default().segment_size(self.segment_size as usize).segments(4);
+        let options = options.file_size(self.file_size).max_record_len(1 << 20);
+        options.executor(|job| drop(std::thread::spawn(job)))
+    }
+
     /// Leaves this for the process that `command` will start.
     pub fn pass(&self, command: &mut Command) {
         let Self { seed, first_writer, writers, segment_size, file_size } = *self;

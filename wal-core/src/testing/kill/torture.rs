@@ -14,6 +14,9 @@ use crate::recover::{RecoveryReport, Verdict};
 use crate::sink::SegmentSink;
 use crate::wal::Wal;
 
+/// Every recovery reads all of a log: so none grows for ever.
+const ROUNDS_OF_A_LOG: u32 = 12;
+
 /// A victim that has not opened its log by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,6 +29,18 @@ pub struct Plan {
     pub rounds: u32,
     /// They work no longer than this.
     pub longest: Duration,
+}
+
+impl Plan {
+    /// Plans for logs of their own that together are this one, since recovery after each round reads
+    /// a whole log. Their seeds differ.
+    pub fn logs(self) -> impl Iterator<Item = Self> {
+        (0..self.rounds).step_by(ROUNDS_OF_A_LOG as usize).map(move |done| {
+            let rounds = ROUNDS_OF_A_LOG.min(self.rounds - done);
+            let shape = Shape { seed: self.shape.seed.wrapping_add(done.into()), ..self.shape };
+            Self { shape, rounds, ..self }
+        })
+    }
 }
 
 /// What was done.

@@ -28,11 +28,11 @@ pub fn is_victim() -> bool {
 ///
 /// The error of opening, or the first of a writer: nothing but the kill should end this.
 pub fn victim<S: SegmentSink>(
-    open: impl FnOnce() -> Result<(Wal<S>, RecoveryReport), Error>,
+    open: impl FnOnce(&Shape) -> Result<(Wal<S>, RecoveryReport), Error>,
 ) -> Result<(), Error> {
     let Some(shape) = Shape::passed() else { return Ok(()) };
     tell("opening");
-    let (wal, report) = open()?;
+    let (wal, report) = open(&shape)?;
     tell(&format!("ready {}", report.records));
     if shape.writers == 0 {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
