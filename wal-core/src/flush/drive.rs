@@ -1,7 +1,8 @@
-//! Leading: seal late, write, sync, publish, recycle, hand on.
+//! Leading: wait for company, seal late, write, sync, publish, recycle, hand on.
 
 use super::direct::DirectFrame;
 use super::pipeline::Pipeline;
+use super::siblings;
 use super::submit::Halt;
 use super::waiters::Need;
 use crate::error::Error;
@@ -83,6 +84,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         if need.is_some_and(|need| shared.progress().satisfies(need)) {
             return Ok(Some(Step::Satisfied));
         }
+        self.await_siblings(need);
         let (goal, durable_goal) = self.gather(need);
         // Who leads sees for itself what it handed over.
         let may_rotate = || !shared.is_poisoned();
@@ -114,10 +116,10 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             && shared.written() > shared.durable()
         {
             self.sync()?;
-            self.settle(durable_goal);
+            self.settle(need, durable_goal);
             return Ok(None);
         }
-        self.settle(durable_goal);
+        self.settle(need, durable_goal);
         if progressed || !self.pipeline().in_flight.is_empty() {
             return Ok(None);
         }
@@ -166,7 +168,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
     }
 
     /// Frees the segments that nobody wants durable any more, and wakes who is satisfied.
-    fn settle(&mut self, durable_goal: Lsn) {
+    fn settle(&mut self, need: Option<Need>, durable_goal: Lsn) {
         let shared = self.shared;
         let durable = shared.durable();
         while let Some(&held) = self.pipeline().held.front() {
@@ -177,7 +179,15 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             // Whether this activated a segment shows in `progress` below.
             let _ = shared.ring.recycle(held.sequence, held.slot, shared.lend());
         }
-        shared.wake_satisfied();
+        let progress = shared.progress();
+        let mut desk = lock(&shared.desk);
+        let present = siblings::present(&desk.waiters, need);
+        let woken = desk.waiters.take_satisfied(progress);
+        drop(desk);
+        if !woken.is_empty() || need.is_some_and(|need| progress.satisfies(need)) {
+            self.pipeline().siblings.served(present);
+        }
+        shared.wake(woken);
         // Last, since starting the preparation takes its time, and everyone served is on their way.
         // Not while the present file waits for room: the next one would take it.
         if self.pipeline().start.is_none() && std::mem::take(&mut self.pipeline().prepare) {

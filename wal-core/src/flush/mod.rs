@@ -1,10 +1,10 @@
 //! The sink's side: whoever waits drives sealed segments to the sink, in order.
 //!
 //! There is no flush thread. A thread that needs something (durability, space) takes the
-//! *pipeline* if nobody has it and drives until its need is met: it seals late, so that everything
-//! reserved up to then joins its group; writes what is complete, in order; syncs once; publishes
-//! the watermark; wakes those it satisfied; and hands the pipeline on to one who is not satisfied
-//! yet. Everyone else sleeps.
+//! *pipeline* if nobody has it and drives until its need is met: it gives those a moment who
+//! committed with the last group; seals late, so that everything reserved up to then joins its
+//! group; writes what is complete, in order; syncs once; publishes the watermark; wakes those it
+//! satisfied; and hands the pipeline on to one who is not satisfied yet. Everyone else sleeps.
 //!
 //! Holding the pipeline *is* leading: it lives in the [`desk`](self) under a mutex that is held
 //! for a few instructions and never across I/O, together with the registered waiters. That makes
@@ -22,6 +22,7 @@ mod desk;
 mod direct;
 mod drive;
 mod pipeline;
+mod siblings;
 mod submit;
 mod tail;
 mod wait;

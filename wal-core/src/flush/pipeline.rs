@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::siblings::Siblings;
 use crate::format::file_header::{self, FileHeader, Predecessor};
 use crate::format::frame::Link;
 use crate::lsn::Lsn;
@@ -34,6 +35,7 @@ pub(crate) struct Pipeline {
     pub(super) start: Option<Start>,
     /// A new file was begun, and the sink has not been told to prepare the next.
     pub(super) prepare: bool,
+    pub(super) siblings: Siblings,
 }
 
 /// A frame in flight.
@@ -86,6 +88,7 @@ impl Pipeline {
             file,
             start,
             prepare: true,
+            siblings: Siblings::new(),
         };
         pipeline.skip(file.base, Some(file.sequence));
         pipeline

@@ -171,6 +171,11 @@ impl Waiters {
         tails.chain(archives).map(|waiter| waiter.waker).collect()
     }
 
+    /// How many wait for records to be written or durable.
+    pub(super) fn commits(&self) -> usize {
+        self.durable.len() + self.written.len()
+    }
+
     /// Whether nobody waits for anything to be done.
     pub(crate) fn is_empty(&self) -> bool {
         self.durable.is_empty()
