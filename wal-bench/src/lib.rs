@@ -17,6 +17,7 @@ pub mod measure;
 pub mod null;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod place;
 pub mod plot;
 pub mod raw;
 pub mod rounds;
@@ -33,6 +34,7 @@ pub use kept::KeepSink;
 pub use log::{Durable, Log, Synced, Writer};
 pub use measure::{Span, commits, fixed, window};
 pub use null::NullSink;
+pub use place::Place;
 pub use raw::RawFiles;
 pub use rounds::{Outcome, Variant, interleave, ratio};
 pub use settings::Settings;

@@ -10,7 +10,7 @@ pub struct Settings {
     pub scale: usize,
     /// `WAL_BENCH_DIR`: where benches that write files make their directory.
     pub dir: PathBuf,
-    /// Started by `cargo test` and not by `cargo bench`: one tiny round of everything.
+    /// One tiny round of everything: started by `cargo test`, or by `cargo bench` with `--test`.
     pub smoke: bool,
     part: Option<String>,
     threads: Vec<usize>,
@@ -25,7 +25,7 @@ impl Settings {
         Self {
             scale: scale.and_then(|scale| scale.parse().ok()).unwrap_or(1).max(1),
             dir: std::env::var_os("WAL_BENCH_DIR").map_or_else(|| PathBuf::from(dir), Into::into),
-            smoke: !std::env::args().any(|arg| arg == "--bench"),
+            smoke: smoke(std::env::args()),
             part: std::env::var("WAL_BENCH_PART").ok(),
             threads: numbers("WAL_BENCH_THREADS"),
             bytes: numbers("WAL_BENCH_BYTES"),
@@ -63,6 +63,13 @@ impl Settings {
     }
 }
 
+/// Whether a bench started with these arguments is only to show that it runs.
+fn smoke(args: impl Iterator<Item = String>) -> bool {
+    let args: Vec<String> = args.collect();
+    let given = |name| args.iter().any(|arg| arg == name);
+    given("--test") || !given("--bench")
+}
+
 /// The numbers, separated by commas, of an environment variable.
 fn numbers(name: &str) -> Vec<usize> {
     let list = std::env::var(name).unwrap_or_default();
@@ -72,4 +79,17 @@ fn numbers(name: &str) -> Vec<usize> {
 fn pick(all: &[usize], wanted: &[usize]) -> Vec<usize> {
     let wanted = |one: &&usize| wanted.is_empty() || wanted.contains(one);
     all.iter().filter(wanted).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cargo_bench_without_test_measures_for_long() {
+        let smoke = |args: &str| smoke(args.split(' ').map(str::to_owned));
+        assert!(!smoke("append --bench"));
+        assert!(smoke("append --bench --test"));
+        assert!(smoke("append"));
+    }
 }
