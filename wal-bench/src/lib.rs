@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod baseline;
+pub mod coherence;
 pub mod experiments;
 pub mod figures;
 pub mod floor;
@@ -17,11 +18,13 @@ pub mod measure;
 pub mod null;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod pingpong;
 pub mod place;
 pub mod plot;
 pub mod raw;
 pub mod rounds;
 pub mod settings;
+pub mod stress;
 pub mod threads;
 pub mod usage;
 

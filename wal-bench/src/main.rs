@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{compare, load, report, torture};
+use command::{compare, load, report, simulate, stress, torture};
 
 /// Shown at the end of `--help`.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  a log lost, altered or invented something
+  1  a log lost, altered or invented something, or somebody hung
   2  wrong usage, or a failure of the system (no such directory, disk full, no io_uring...)";
 
 /// Measures the write-ahead log, and kills processes that write to it.
@@ -34,6 +34,12 @@ enum Command {
     /// Kills a process that appends, recovers its log, checks every record, and so on.
     #[command(long_about = torture::ABOUT)]
     Torture(torture::Args),
+    /// Runs short rounds of many writers in a tiny ring, and verifies each.
+    #[command(long_about = stress::ABOUT)]
+    Stress(stress::Args),
+    /// Simulates how appending would do on more cores than there are.
+    #[command(long_about = simulate::ABOUT)]
+    Simulate(simulate::Args),
     /// The process that `torture` kills.
     #[command(hide = true)]
     Victim(torture::Victim),
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Stress(args) => stress::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Victim(args) => torture::die(&args),
     };
     match done {

@@ -63,16 +63,20 @@ struct Shift {
 }
 
 /// Pseudo-random numbers (splitmix64).
-struct Gaps(u64);
+pub(crate) struct Random(pub(crate) u64);
 
-impl Gaps {
-    /// A number below `bound`, which is above zero.
-    fn below(&mut self, bound: u64) -> u64 {
+impl Random {
+    pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % bound
+        x ^ (x >> 31)
+    }
+
+    /// A number below `bound`, which is above zero.
+    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
     }
 }
 
@@ -111,7 +115,7 @@ pub fn window<L: Log>(
                 Sampling::Every(_) => Some(histogram()),
             };
             let mut records = 0;
-            let mut gaps = Gaps(thread as u64 + 1);
+            let mut gaps = Random(thread as u64 + 1);
             let delay = run_delay();
             line.wait();
             let start = Instant::now();

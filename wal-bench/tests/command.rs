@@ -198,6 +198,34 @@ fn processes_of_every_backend_are_killed() {
 }
 
 #[test]
+fn a_few_rounds_of_stress_on_every_place_find_every_record() {
+    let places = ["memory".to_owned()].into_iter().chain(backends()).collect::<Vec<_>>();
+    let rounds = (places.len() * 2).to_string();
+    let mut stress = program();
+    stress.args(["stress", "--seed", "7", "--rounds", &rounds, "--threads", "2,32"]);
+    stress.args(["--records", "200", "--on", &places.join(",")]);
+    let said = said(&mut stress);
+    for place in &places {
+        let lines = said.lines().filter(|line| line.starts_with(&format!("{place} ")));
+        let records = lines.map(|line| line.split_whitespace().nth(3).unwrap());
+        let records: Vec<u64> = records.map(|records| records.parse().unwrap()).collect();
+        assert!(records.len() == 2 && records.iter().all(|&found| found >= 200), "{place} {said}");
+    }
+    assert!(said.ends_with("nobody hung\n"), "{said}");
+}
+
+#[test]
+fn a_simulation_has_a_row_for_each_design_and_number_of_cores() {
+    let mut simulate = program();
+    simulate.args(["simulate", "--cores", "1,16", "--near", "50", "--local", "5", "--work", "20"]);
+    let said = said(&mut simulate);
+    let rows = |cores: &str| said.lines().filter(|line| line.starts_with(cores)).count();
+    assert_eq!((rows("    1  "), rows("   16  ")), (5, 5), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("    1  present") && line.contains(" 0.00 ")));
+    assert!(said.contains("sharded: 1.5 times as fast as the present from 16 cores on"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_and_has_its_exit_code() {
     let refused = [
         (&["load", "--input", "/nowhere/at/all"][..], "cannot read /nowhere/at/all"),
@@ -206,6 +234,7 @@ fn what_cannot_be_done_is_said_and_has_its_exit_code() {
         (&["load", "--seconds", "x"], "a number of seconds from 0.01"),
         (&["compare", "--dir", "/nowhere"], "cannot make a directory in /nowhere"),
         (&["torture", "--rounds", "0"], "rounds"),
+        (&["stress", "--on", "null"], "one of memory, std, direct, uring, mmap"),
         (&["report"], "<FIGURES>"),
         (&["report", "Cargo.toml"], "Cargo.toml: not what `wal-bench compare --json` writes"),
     ];

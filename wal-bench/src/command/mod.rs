@@ -3,6 +3,8 @@
 pub(crate) mod compare;
 pub(crate) mod load;
 pub(crate) mod report;
+pub(crate) mod simulate;
+pub(crate) mod stress;
 pub(crate) mod torture;
 
 use std::fmt;
