@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::rounds::{Outcome, ratio};
@@ -9,7 +10,7 @@ use crate::rounds::{Outcome, ratio};
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this format: 1.
+    /// Version of this format: 2. Of 1, all cells are about durable commits.
     pub version: u32,
     /// Where it was measured: names and values.
     pub machine: Vec<(String, String)>,
@@ -17,10 +18,64 @@ pub struct Report {
     pub cells: Vec<Cell>,
 }
 
+/// What contenders take turns at.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Workload {
+    /// Appends that are durable when they return
+    #[default]
+    Durable,
+    /// Appends that are handed to the operating system, as fast as it goes
+    Sustained,
+    /// Appends that are waited for later, as the log becomes durable behind the writers
+    Watermark,
+    /// Opening, verifying and reading a log that is there
+    Recovery,
+}
+
+impl Workload {
+    /// What it is called on a page.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Durable => "Durable commits",
+            Self::Sustained => "Sustained appends",
+            Self::Watermark => "Durable by watermark",
+            Self::Recovery => "Recovery",
+        }
+    }
+
+    /// What its figures say.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Durable => {
+                "The floor is as many threads that write whole blocks to a file of their own; times \
+                 are of single appends."
+            }
+            Self::Sustained => {
+                "The floor is the fastest stream to the disk: large writes past the page cache to a \
+                 file that is there. What is handed to the operating system may stay in its memory, \
+                 so more than 100 % is possible. Times are of single appends, some of them."
+            }
+            Self::Watermark => {
+                "The floor is as many threads that durably write pieces of the size that writers may \
+                 be ahead. Times are from a record's append until its writer knew it durable."
+            }
+            Self::Recovery => "The floor is reading the same bytes in pieces of 1 MiB.",
+        }
+    }
+}
+
 /// Contenders that took turns at one thing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// What a record has outlived when its append returns.
+    /// What they did.
+    #[serde(default)]
+    pub workload: Workload,
+    /// What a record has outlived when its append returns, or where a log is read from.
     pub guarantee: String,
     /// Threads that append.
     pub threads: usize,

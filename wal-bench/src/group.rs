@@ -17,6 +17,8 @@ use crate::raw::fill;
 pub struct GroupCommit {
     file: File,
     len: u64,
+    /// Whether a group is synced, and not only written.
+    sync: bool,
     state: Mutex<State>,
     synced: Condvar,
 }
@@ -45,7 +47,13 @@ impl GroupCommit {
         fill(&path, len)?;
         File::open(dir)?.sync_all()?;
         let file = OpenOptions::new().write(true).open(path)?;
-        Ok(Self { file, len, state: Mutex::default(), synced: Condvar::new() })
+        Ok(Self { file, len, sync: true, state: Mutex::default(), synced: Condvar::new() })
+    }
+
+    /// The same that leaves records to the operating system.
+    #[must_use]
+    pub fn without_sync(self) -> Self {
+        Self { sync: false, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -53,12 +61,27 @@ impl GroupCommit {
     }
 
     fn commit(&self, payload: &[u8]) -> io::Result<()> {
+        self.settle(self.push(payload))
+    }
+
+    /// Puts a record into the buffer, and says which group it belongs to.
+    pub(crate) fn push(&self, payload: &[u8]) -> u64 {
         let crc = crc_fast::crc32_iscsi(payload);
         let header = payload.len() as u64 | u64::from(crc) << 32;
         let mut state = self.lock();
         state.buffer.extend_from_slice(&header.to_le_bytes()[..HEADER_LEN]);
         state.buffer.extend_from_slice(payload);
-        let mine = state.group;
+        state.group
+    }
+
+    /// Groups before this one are durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.lock().durable
+    }
+
+    /// Waits until a group is durable, or makes it so.
+    pub(crate) fn settle(&self, mine: u64) -> io::Result<()> {
+        let mut state = self.lock();
         while state.durable <= mine {
             if state.leading {
                 state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +98,10 @@ impl GroupCommit {
             let at = state.at;
             state.at += group.len() as u64;
             drop(state);
-            let written = self.file.write_all_at(&group, at).and_then(|()| self.file.sync_data());
+            let mut written = self.file.write_all_at(&group, at);
+            if self.sync {
+                written = written.and_then(|()| self.file.sync_data());
+            }
             state = self.lock();
             state.spare = group;
             state.spare.clear();

@@ -1,6 +1,6 @@
 //! What a bench appends to, whatever it is.
 
-use wal_core::{SegmentSink, Wal};
+use wal_core::{Durability, Error, SegmentSink, Wal};
 
 /// Something that many threads append records to.
 pub trait Log: Sync {
@@ -26,6 +26,10 @@ pub trait Writer {
     ///
     /// If the record cannot be appended.
     fn append(&mut self, payload: &[u8]);
+
+    /// Hands over what is still held back, for logs whose promise is about the end of a turn; the
+    /// clock still runs.
+    fn finish(&mut self) {}
 }
 
 impl<S: SegmentSink> Log for Wal<S> {
@@ -67,6 +71,59 @@ impl<S: SegmentSink> Log for Durable<S> {
 impl<S: SegmentSink> Writer for &Durable<S> {
     fn append(&mut self, payload: &[u8]) {
         if let Err(error) = self.0.append_and_sync(payload) {
+            fail(&error);
+        }
+    }
+}
+
+/// A log whose records are with the operating system when their append returns, or at the end of a
+/// turn.
+pub struct HandedOver<S: SegmentSink> {
+    /// The log.
+    pub wal: Wal<S>,
+    /// Each record by itself.
+    pub each: bool,
+}
+
+impl<S: SegmentSink> HandedOver<S> {
+    /// Frees the files of earlier turns, to be used again in the next ones.
+    ///
+    /// # Errors
+    ///
+    /// The log's.
+    pub fn free(&self) -> Result<(), Error> {
+        self.wal.sync()?;
+        self.wal.truncate_before(self.wal.durable_lsn()).map(drop)
+    }
+}
+
+impl<S: SegmentSink> Log for HandedOver<S> {
+    type Writer<'a> = &'a Self;
+
+    fn writer(&self, _: usize) -> &Self {
+        self
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        self.wal.syncs()
+    }
+}
+
+impl<S: SegmentSink> Writer for &HandedOver<S> {
+    #[inline]
+    fn append(&mut self, payload: &[u8]) {
+        let done = if self.each {
+            self.wal.append_with(payload, Durability::ProcessCrash)
+        } else {
+            self.wal.append(payload)
+        };
+        if let Err(error) = done {
+            fail(&error);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Err(error) = self.wal.flush() {
             fail(&error);
         }
     }

@@ -54,12 +54,12 @@ pub enum Sampling {
     Every(u64),
 }
 
-struct Shift {
-    records: u64,
-    start: Instant,
-    end: Instant,
-    delay: Option<u64>,
-    times: Option<Histogram<u64>>,
+pub(crate) struct Shift {
+    pub(crate) records: u64,
+    pub(crate) start: Instant,
+    pub(crate) end: Instant,
+    pub(crate) delay: Option<u64>,
+    pub(crate) times: Option<Histogram<u64>>,
 }
 
 /// Pseudo-random numbers (splitmix64).
@@ -144,6 +144,7 @@ pub fn window<L: Log>(
                     break;
                 }
             }
+            writer.finish();
             Shift { records, start, end: Instant::now(), delay: waited(delay), times }
         },
         || {
@@ -157,8 +158,13 @@ pub fn window<L: Log>(
 
 /// A [`window`] over threads that sleep in every append, each of which is timed, on a log on `disk`.
 pub fn commits<L: Log>(log: &L, disk: &Disk, threads: usize, len: usize, time: Duration) -> Span {
+    on_disk(disk, || window(log, threads, len, time, Sampling::Every(1)))
+}
+
+/// What `measure` finds about something that sleeps, on `disk`.
+pub fn on_disk(disk: &Disk, measure: impl FnOnce() -> Span) -> Span {
     let (before, written) = (foreign_ticks(), disk.written());
-    let span = window(log, threads, len, time, Sampling::Every(1));
+    let span = measure();
     let foreign = foreign_ticks().zip(before).map_or(0, |(now, then)| now.saturating_sub(then));
     // A wait for a core is part of a commit. But where somebody else computes, every wake-up, those
     // inside the kernel included, waits for the scheduler's tick, which is longer than a sync. The
@@ -194,7 +200,7 @@ fn waited(before: Option<u64>) -> Option<u64> {
     run_delay().zip(before).map(|(after, before)| after - before)
 }
 
-fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
+pub(crate) fn sum(shifts: Vec<Shift>, threads: usize) -> Span {
     let mut times = histogram();
     let (mut records, mut delay) = (0, 0);
     let (mut start, mut end) = (None::<Instant>, None::<Instant>);

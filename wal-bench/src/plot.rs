@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use plotters::prelude::*;
 
-use crate::figures::{Cell, Figures, Report};
+use crate::figures::{Cell, Figures, Report, Workload};
 
 /// Pixels.
 const SIZE: (u32, u32) = (620, 360);
@@ -20,12 +20,17 @@ struct Quantity {
 const QUANTITIES: [Quantity; 7] = [
     Quantity { title: "Throughput", unit: "records/s", of: |f| Some(f.records_per_second) },
     Quantity { title: "Throughput, of the floor", unit: "%", of: |f| Some(f.of_floor * 100.0) },
-    Quantity { title: "Median latency", unit: "us", of: |f| Some(f.latency_us.p50) },
-    Quantity { title: "Latency, 99 %", unit: "us", of: |f| Some(f.latency_us.p99) },
-    Quantity { title: "Latency, 99.9 %", unit: "us", of: |f| Some(f.latency_us.p999) },
+    Quantity { title: "Median latency", unit: "us", of: |f| timed(f, f.latency_us.p50) },
+    Quantity { title: "Latency, 99 %", unit: "us", of: |f| timed(f, f.latency_us.p99) },
+    Quantity { title: "Latency, 99.9 %", unit: "us", of: |f| timed(f, f.latency_us.p999) },
     Quantity { title: "Records per sync", unit: "records", of: |f| f.records_per_sync },
     Quantity { title: "Processor time", unit: "us/record", of: |f| Some(f.cpu_us_per_record) },
 ];
+
+/// A time, unless none was taken.
+fn timed(figures: &Figures, time: f64) -> Option<f64> {
+    (figures.latency_us.max > 0.0).then_some(time)
+}
 
 const COLOURS: [RGBColor; 10] = [
     RGBColor(0x1f, 0x77, 0xb4),
@@ -40,7 +45,7 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(0x17, 0xbe, 0xcf),
 ];
 
-/// One HTML page that needs nothing else: plots of each record size by number of threads, and all
+/// One HTML page that needs nothing else: plots of each workload and record size by number of threads, and all
 /// figures in tables.
 ///
 /// # Errors
@@ -49,26 +54,31 @@ const COLOURS: [RGBColor; 10] = [
 pub fn page(report: &Report) -> Result<String, String> {
     let mut html = String::from(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <title>Durable commits</title>\n<style>body { font-family: sans-serif; margin: 2em; } \
+         <title>Comparisons of logs</title>\n<style>body { font-family: sans-serif; margin: 2em; } \
          table { border-collapse: collapse; } td, th { padding: 0.2em 0.8em; text-align: right; \
          border-bottom: 1px solid #ccc; } td:nth-child(3), th:nth-child(3) { text-align: left; } \
          dt { float: left; clear: left; width: 7em; color: #666; } dd { margin-left: 7em; }\
-         </style></head><body>\n<h1>Durable commits</h1>\n<dl>",
+         </style></head><body>\n<h1>Comparisons of logs</h1>\n<dl>",
     );
     for (name, value) in &report.machine {
         let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value));
     }
     html.push_str("</dl>\n<p>All contenders of a plot took turns in one run.</p>\n");
-    let sizes: BTreeSet<usize> = report.cells.iter().map(|cell| cell.bytes).collect();
-    for bytes in sizes {
-        let cells: Vec<_> = report.cells.iter().filter(|cell| cell.bytes == bytes).collect();
-        let guarantees: BTreeSet<_> = cells.iter().map(|cell| &*cell.guarantee).collect();
-        let guarantees = guarantees.into_iter().collect::<Vec<_>>().join("; ");
-        let _ = write!(
-            html,
-            "<h2>Records of {bytes} bytes</h2>\n<p>Each append has survived when it returns: {}.</p>",
-            escaped(&guarantees)
-        );
+    let keys: BTreeSet<_> = report.cells.iter().map(key).collect();
+    let mut last = None;
+    for now in keys {
+        let cells: Vec<_> = report.cells.iter().filter(|cell| key(cell) == now).collect();
+        let (workload, guarantee, bytes) = now;
+        if last.replace(workload) != Some(workload) {
+            let (title, about) = (workload.title(), workload.about());
+            let _ = write!(html, "<h2>{title}</h2>\n<p>{about}</p>");
+        }
+        let guarantee = escaped(guarantee);
+        let promise = match workload {
+            Workload::Recovery => guarantee,
+            _ => format!("Each append has survived when it returns: {guarantee}."),
+        };
+        let _ = write!(html, "<h3>Records of {bytes} bytes</h3>\n<p>{promise}</p>");
         for quantity in &QUANTITIES {
             if let Some(svg) = plot(&cells, quantity).map_err(|error| error.to_string())? {
                 html.push_str(&svg);
@@ -78,6 +88,11 @@ pub fn page(report: &Report) -> Result<String, String> {
     }
     html.push_str("</body></html>\n");
     Ok(html)
+}
+
+/// What is plotted together.
+fn key(cell: &Cell) -> (Workload, &str, usize) {
+    (cell.workload, &cell.guarantee, cell.bytes)
 }
 
 /// One plot, unless there is nothing to show.

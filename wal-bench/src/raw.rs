@@ -19,9 +19,12 @@ pub enum Way {
     /// One `pwrite` to a file opened with `O_DIRECT` and `O_DSYNC`.
     #[cfg(target_os = "linux")]
     Direct,
+    /// One `pwrite` to a file opened with `O_DIRECT` only: on the disk, but perhaps in its cache.
+    #[cfg(target_os = "linux")]
+    Stream,
 }
 
-/// One durable write of whole blocks per record, one after the other, into files that are
+/// One write of whole blocks per record, one after the other, into files that are
 /// zero-filled and synced beforehand, so that nothing has to commit an allocation.
 pub struct RawFiles(Vec<Mutex<RawFile>>);
 
@@ -46,10 +49,15 @@ impl RawFiles {
             let mut options = OpenOptions::new();
             options.write(true);
             #[cfg(target_os = "linux")]
-            if way == Way::Direct {
+            {
                 use rustix::fs::OFlags;
                 use std::os::unix::fs::OpenOptionsExt;
-                options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits() as i32);
+                let flags = match way {
+                    Way::Synced => OFlags::empty(),
+                    Way::Direct => OFlags::DIRECT | OFlags::DSYNC,
+                    Way::Stream => OFlags::DIRECT,
+                };
+                options.custom_flags(flags.bits() as i32);
             }
             let file = options.open(path)?;
             Ok(Mutex::new(RawFile { file, way, at: 0, len, block: Block::default() }))
@@ -129,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let mut ways = vec![Way::Synced];
         #[cfg(target_os = "linux")]
-        ways.push(Way::Direct);
+        ways.extend([Way::Direct, Way::Stream]);
         for way in ways {
             let raw = match RawFiles::create(dir.path(), way, 1, 4 * BLOCK as u64) {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {

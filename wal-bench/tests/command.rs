@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use wal_bench::backend::{Opened, Work, name};
-use wal_bench::{Backend, Report};
+use wal_bench::{Backend, Report, Workload};
 use wal_core::{Lsn, Options, SegmentSink};
 
 fn program() -> Command {
@@ -110,23 +110,45 @@ fn a_comparison_says_the_same_on_screen_and_in_the_file() {
     let file = home.path().join("figures.json");
     let backends = backends();
     let mut compare = program();
-    compare.args(["compare", "--rounds", "2", "--turn", "0.02", "--threads", "2"]);
+    compare.args(["compare", "--rounds", "2", "--turn", "0.02", "--threads", "2", "--size", "1"]);
+    compare.args(["--workload", "durable,sustained,watermark,recovery"]);
     compare.args(["--bytes", "100", "--backend", &backends.join(",")]);
     compare.arg("--dir").arg(home.path()).arg("--json").arg(&file);
     let said = said(&mut compare);
     let report: Report = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let [cell] = &report.cells[..] else { panic!("{report:?}") };
-    assert_eq!((cell.threads, cell.bytes), (2, 100));
-    for backend in backends {
-        let figures = cell.figures.iter().find(|figures| figures.name == backend).unwrap();
-        assert!(figures.records_per_second > 0.0 && figures.of_floor > 0.0, "{figures:?}");
-        assert!(figures.records_per_sync.is_some_and(|records| records >= 1.0), "{figures:?}");
-        let shown = format!(" {:.2} ", figures.of_floor);
-        let line = said.lines().find(|line| line.contains(&format!("  {backend} "))).unwrap();
-        assert!(line.contains(&shown), "{line}: {shown}");
+    let promises: Vec<_> =
+        report.cells.iter().map(|cell| (cell.workload, cell.guarantee.as_str())).collect();
+    let expected = [
+        (Workload::Durable, "power loss"),
+        (Workload::Sustained, "process crash, at the end of a turn"),
+        (Workload::Sustained, "process crash"),
+        (Workload::Watermark, "power loss, once waited for"),
+        (Workload::Recovery, "from the page cache"),
+        (Workload::Recovery, "from the disk, dropped from the page cache (a host may keep it)"),
+    ];
+    assert_eq!(promises, expected);
+    let mut lines = said.lines();
+    for cell in &report.cells {
+        let recovery = cell.workload == Workload::Recovery;
+        assert_eq!((cell.threads, cell.bytes), (if recovery { 1 } else { 2 }, 100));
+        for backend in &backends {
+            let name = if recovery { format!("{backend}, open and read") } else { backend.clone() };
+            let figures = cell.figures.iter().find(|figures| figures.name == name).unwrap();
+            assert!(figures.records_per_second > 0.0 && figures.of_floor > 0.0, "{figures:?}");
+            let grouped = figures.records_per_sync.is_some_and(|records| records >= 1.0);
+            let syncs = matches!(cell.workload, Workload::Durable | Workload::Watermark);
+            assert!(grouped || !syncs, "{figures:?}");
+            assert_eq!(figures.latency_us.max > 0.0, !recovery, "{figures:?}");
+            let shown = match cell.workload {
+                Workload::Sustained => format!(" {:.1} %", figures.of_floor * 100.0),
+                _ => format!(" {:.2} ", figures.of_floor),
+            };
+            let line = lines.find(|line| line.contains(&format!("  {name} "))).unwrap();
+            assert!(line.contains(&shown), "{line}: {shown}");
+        }
+        let floor = cell.figures.iter().find(|figures| figures.name == cell.floor).unwrap();
+        assert_eq!(floor.of_floor, 1.0);
     }
-    let floor = cell.figures.iter().find(|figures| figures.name == cell.floor).unwrap();
-    assert_eq!(floor.of_floor, 1.0);
     assert!(report.machine.iter().any(|(name, _)| name == "kernel"), "{report:?}");
 }
 
@@ -135,7 +157,8 @@ fn a_comparison_says_the_same_on_screen_and_in_the_file() {
 fn a_report_is_drawn_by_a_browser() {
     let home = tempfile::tempdir().unwrap();
     let file = |threads: usize| home.path().join(format!("{threads}.json"));
-    for threads in [1, 8] {
+    // One of the first version, which knew durable commits only, and one of this.
+    for (threads, version) in [(1, 1), (8, 2)] {
         let figures = |name: &str, speed: f64| {
             json!({
                 "name": name, "rounds": 9, "quiet": 9, "records_per_second": speed,
@@ -144,12 +167,21 @@ fn a_report_is_drawn_by_a_browser() {
                 "latency_us": { "mean": 1.0, "p50": 1.0, "p99": 2.0, "p999": 3.0, "max": 4.0 },
             })
         };
-        let report = json!({
-            "version": 1, "machine": [["cpu", "<one> & only"]], "cells": [{
+        let mut report = json!({
+            "version": version, "machine": [["cpu", "<one> & only"]], "cells": [{
                 "guarantee": "power loss", "threads": threads, "bytes": 100, "floor": "raw",
                 "figures": [figures("raw", 5000.0), figures("std", 4000.0 * threads as f64)],
             }],
         });
+        if version == 2 {
+            let mut recovery = report["cells"][0].clone();
+            recovery["workload"] = json!("recovery");
+            for figures in recovery["figures"].as_array_mut().unwrap() {
+                figures["latency_us"] =
+                    json!({ "mean": 0, "p50": 0, "p99": 0, "p999": 0, "max": 0 });
+            }
+            report["cells"].as_array_mut().unwrap().push(recovery);
+        }
         std::fs::write(file(threads), report.to_string()).unwrap();
     }
     let page = home.path().join("page.html");
@@ -164,6 +196,7 @@ fn a_report_is_drawn_by_a_browser() {
     };
     let mut page = browser.open(&format!("file://{}", page.display()));
     assert!(page.says("<one> & only") && page.says("Records of 100 bytes"));
+    assert!(page.says("Durable commits") && page.says("Recovery"));
     // The lines of each plot: their widths and heights on the screen.
     let plots = page.look_for(
         "document.querySelectorAll('svg').length && [...document.querySelectorAll('svg')].map(svg =>
@@ -173,9 +206,9 @@ fn a_report_is_drawn_by_a_browser() {
             }))",
     );
     let plots = plots.as_array().unwrap();
-    // Records per sync were not counted.
-    assert_eq!(plots.len(), 6, "{plots:?}");
-    for plot in plots {
+    // Records per sync were not counted; of recovery, no times were taken, either.
+    assert_eq!(plots.len(), 6 + 3, "{plots:?}");
+    for plot in &plots[..6] {
         let lines = plot.as_array().unwrap();
         assert_eq!(lines.len(), 2, "{plots:?}");
         assert!(lines.iter().all(|line| line[0].as_f64().unwrap() > 100.0), "{plots:?}");

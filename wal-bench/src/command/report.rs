@@ -6,8 +6,8 @@ use wal_bench::{Report, plot};
 
 use super::{Failure, Outcome, say};
 
-/// The version that this program writes and reads.
-pub(crate) const VERSION: u32 = 1;
+/// The version that this program writes; it reads those before, too.
+pub(crate) const VERSION: u32 = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -44,9 +44,9 @@ fn read(path: &Path) -> Outcome<Report> {
     let report: Report = serde_json::from_slice(&bytes)
         .map_err(|error| named(format!("not what `wal-bench compare --json` writes: {error}")))?;
     match report.version {
-        VERSION => Ok(report),
+        1..=VERSION => Ok(report),
         other => {
-            let text = format!("version {other} of these files; this program reads {VERSION}");
+            let text = format!("version {other} of these files; this program reads 1 to {VERSION}");
             Err(named(text))
         }
     }
