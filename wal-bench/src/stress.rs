@@ -22,6 +22,9 @@ const FILE: u64 = 64 << 10;
 const SMALL: u64 = 700;
 const LARGE: u64 = 9000;
 
+/// How patience is counted.
+const STEP: Duration = Duration::from_millis(50);
+
 /// One round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round<'a> {
@@ -172,7 +175,11 @@ impl Round<'_> {
         drop(done);
         let (mut written, mut counts) = (Vec::new(), Counts::default());
         for _ in 0..self.threads {
-            match finished.recv_timeout(self.patience) {
+            // In steps: who is stopped meanwhile, as by a signal, loses one of them and not all.
+            let steps = (self.patience.as_millis() / STEP.as_millis()).max(1);
+            let mut waits = (0..steps).map(|_| finished.recv_timeout(STEP));
+            let told = waits.find(|told| !matches!(told, Err(RecvTimeoutError::Timeout)));
+            match told.unwrap_or(Err(RecvTimeoutError::Timeout)) {
                 Ok(Ok((records, more))) => {
                     written.extend(records);
                     counts.add(&more);
