@@ -5,12 +5,14 @@
 //! They differ only in the words of a segment ([`Words`]).
 
 mod counter;
+mod fused;
 mod packed;
 mod ring;
 mod striped;
 mod tagged;
 
 pub use counter::Counter;
+pub use fused::copy_with_crc;
 pub use packed::Packed;
 pub use ring::{ProtoRing, Reserved, Words};
 pub use striped::Striped;
