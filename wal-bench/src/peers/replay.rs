@@ -122,7 +122,7 @@ pub fn fill(peer: Peer, dir: &Path, records: u64, bytes: usize) -> Result<bool, 
         }
         Peer::Okaywal => {
             // An entry of many chunks, which does it a favour: it syncs for each entry.
-            let log = okaywal::WriteAheadLog::recover(dir, okaywal::LogVoid)?;
+            let log = okaywal(dir, okaywal::LogVoid)?;
             for batch in batches {
                 let mut entry = log.begin_entry()?;
                 for _ in batch {
@@ -199,7 +199,7 @@ pub fn replay(peer: Peer, dir: &Path) -> Result<u64, Failure> {
         }
         Peer::Okaywal => {
             let count = Arc::new(Mutex::new(0));
-            let log = okaywal::WriteAheadLog::recover(dir, Counting(Arc::clone(&count)))?;
+            let log = okaywal(dir, Counting(Arc::clone(&count)))?;
             log.shutdown()?;
             found = *lock(&count);
         }
@@ -229,6 +229,15 @@ pub fn replay(peer: Peer, dir: &Path) -> Result<u64, Failure> {
         Peer::Fjall | Peer::Fsys | Peer::Walrus => return Err("it is not read back here".into()),
     }
     Ok(found)
+}
+
+/// It forgets what is in full segments, unless they never become too many.
+fn okaywal(
+    dir: &Path,
+    manager: impl okaywal::LogManager,
+) -> Result<okaywal::WriteAheadLog, Failure> {
+    let settings = okaywal::Configuration::default_for(dir).checkpoint_after_bytes(u64::MAX);
+    Ok(settings.open(manager)?)
 }
 
 pub(super) fn commitlog(dir: &Path) -> Result<commitlog::CommitLog, Failure> {

@@ -82,10 +82,12 @@ pub(super) fn contests(args: &Args, home: &Path, shape: Shape, tell: &mut Tell<'
         });
         for (name, from, read) in &mut replays {
             let (to, read) = (scratch.join("copy"), RefCell::new(read));
+            let label = name.clone();
             contest.variants.push(Variant::new(name.clone(), move || -> Span {
                 sure(copy(from, &to));
                 sure(chill(&to));
-                let span = sure(timed(records, || read.borrow_mut()(&to)));
+                let span = timed(records, || read.borrow_mut()(&to));
+                let span = sure(span.map_err(|wrong| format!("{label}: {wrong}")));
                 sure(std::fs::remove_dir_all(&to));
                 span
             }));
