@@ -390,6 +390,14 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_from_another_cluster_costs_more() {
+        let apart = Costs { cluster: 1, ..COSTS };
+        let found = simulate(Design::NoLook, 2, apart);
+        assert!((found.hottest - 155.0).abs() < 2.0, "{found:?}");
+        assert!((simulate(Design::NoLook, 2, COSTS).hottest - 55.0).abs() < 2.0);
+    }
+
+    #[test]
     fn a_look_is_dearer_and_stripes_are_cheaper_with_many_cores() {
         let ns = |design| simulate(design, 64, COSTS).ns;
         assert!(ns(Design::Present) > 1.2 * ns(Design::NoLook));
