@@ -12,9 +12,11 @@ use crate::sink::SegmentSink;
 use crate::sync::Arc;
 use crate::wal::{Durability, Wal};
 
-/// Waiting without blocking a thread. The futures are `Send` and `'static`, cancel-safe, and need
-/// no particular runtime. While the sink blocks, its work goes to
-/// [`Options::executor`](crate::Options::executor).
+/// Waiting without blocking a thread. The futures are `Send`, cancel-safe, and need no particular
+/// runtime. While the sink blocks, its work goes to
+/// [`Options::executor`](crate::Options::executor). What waits is `'static`; what appends borrows its
+/// payload. A future that is the last to have the log closes it when it is dropped, which blocks, as
+/// dropping the last handle does.
 impl<S: SegmentSink, P: Probe> Wal<S, P> {
     /// [`wait_durable`](Self::wait_durable) as a future.
     ///

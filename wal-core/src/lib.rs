@@ -15,7 +15,8 @@
 //!
 #![doc = include_str!("../docs/life-of-a-record.svg")]
 //!
-//! The [guide] says what to choose and what follows from it.
+//! The [guide] says what to choose and what follows from it; [from one machine to many](many), how a
+//! log carries replicas.
 //!
 //! [`Durability`] says how much a call waits for. What power loss means in the end is the sink's
 //! and the medium's to keep: see the backend's documentation.
@@ -30,6 +31,7 @@ mod future;
 pub mod guide;
 mod hold;
 mod lsn;
+pub mod many;
 #[cfg(wal_loom)]
 #[doc(hidden)]
 pub mod model;

@@ -12,7 +12,8 @@ use crate::recover::Progress;
 ///
 /// Under tokio, with `let handle = tokio::runtime::Handle::current()`:
 /// `Options::default().executor(move |job| { handle.spawn_blocking(job); })`. Jobs are handed over
-/// from any thread that appends, so the runtime must be named.
+/// from any thread that appends, so the runtime must be named. Under smol:
+/// `Options::default().executor(|job| smol::unblock(job).detach())`.
 pub trait Executor: Send + Sync + 'static {
     /// Runs `job` soon, on a thread that may block. If it is dropped without being run, futures
     /// that wait end with [`Error::NoExecutor`], and threads that wait do the work themselves.

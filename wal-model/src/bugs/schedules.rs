@@ -21,6 +21,30 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Layer::Shuttle("executor_futures")],
     },
     Bug {
+        name: "lead-entrusted-to-a-task",
+        what: "one of the tasks that wait is woken to lead, and nobody leads if it is dropped",
+        edits: &[
+            Edit {
+                file: "wal-core/src/flush/wait.rs",
+                find: "return Next::Wake(desk.take_everybody());",
+                replace: "return Next::Wake(desk.waiters.take_any().into_iter().collect());",
+            },
+            Edit {
+                file: "wal-core/src/flush/waiters.rs",
+                find: "    /// Removes the owner of the frame behind segment `sequence`.\n",
+                replace: "    pub(crate) fn take_any(&mut self) -> Option<Waker> {
+        let durable = self.durable.pop_first().map(|(_, waiter)| waiter.waker);
+        let written = || self.written.pop_first().map(|(_, waiter)| waiter.waker);
+        let space = || self.space.pop_first().map(|(_, waiter)| waiter.waker);
+        durable.or_else(written).or_else(space)
+    }
+
+    /// Removes the owner of the frame behind segment `sequence`.\n",
+            },
+        ],
+        caught_by: &[Layer::Shuttle("unblocking_sink")],
+    },
+    Bug {
         name: "register-without-looking",
         what: "a waiter registers without looking whether its need is met by now",
         edits: &[Edit {

@@ -3,8 +3,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
@@ -18,13 +19,29 @@ use super::faulty::Faults;
 use super::journal::payload;
 use super::log::{Log, join, join_ok, tiny};
 
+/// A waker that remembers that it was called.
+struct Called(AtomicBool, Waker);
+
+impl Wake for Called {
+    fn wake(self: Arc<Self>) {
+        // Relaxed: read by the thread that polls, for a count.
+        self.0.store(true, Ordering::Relaxed);
+        self.1.wake_by_ref();
+    }
+}
+
 /// Polls `future` until it is ready, or gives it up after so many polls (`None`). A poll may come
-/// without a wake-up, as it does when several futures are awaited at once.
+/// without a wake-up, as it does when several futures are awaited at once; and one that is given up
+/// may be dropped only when it was woken and has not been polled since.
 fn poll_up_to<St: Store, F: Future>(log: &Log<St>, future: F, polls: u32) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
-    block_on(poll_fn(move |cx| {
-        let waker = log.waker(cx.waker());
+    let mut last = None;
+    let called = &mut last;
+    let output = block_on(poll_fn(move |cx| {
+        let told = Arc::new(Called(AtomicBool::new(false), cx.waker().clone()));
+        *called = Some(Arc::clone(&told));
+        let waker = log.waker(&Waker::from(told));
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Poll::Ready(Some(output));
         }
@@ -36,7 +53,13 @@ fn poll_up_to<St: Store, F: Future>(log: &Log<St>, future: F, polls: u32) -> Opt
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }))
+    }));
+    if output.is_none() {
+        (0..thread_rng().gen_range(0..6)).for_each(|_| thread::yield_now());
+        let woken = last.is_some_and(|told| told.0.load(Ordering::Relaxed));
+        log.tally.add("futures dropped after a wake-up", u64::from(woken));
+    }
+    output
 }
 
 /// How often a future is polled before it is given up: mostly until it is ready.
@@ -146,7 +169,13 @@ fn with_executor<St: Store>(tally: &Tally, drops: u32) {
 /// Futures and threads on one log, with an executor that runs its jobs.
 pub fn executor_futures<St: Store>() {
     let body = |tally: &Tally| with_executor::<St>(tally, 0);
-    let happens = &["jobs", "waits given up", "appends given up", "changes of the leader"];
+    let happens = &[
+        "jobs",
+        "waits given up",
+        "appends given up",
+        "futures dropped after a wake-up",
+        "changes of the leader",
+    ];
     Scenario { name: "executor_futures", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
 
@@ -168,6 +197,11 @@ pub fn unblocking_sink<St: Store>() {
         give_up_for_good(&log, || ());
         log.finish();
     };
-    let happens = &["waits given up", "changes of the leader", "rotations"];
+    let happens = &[
+        "waits given up",
+        "futures dropped after a wake-up",
+        "changes of the leader",
+        "rotations",
+    ];
     Scenario { name: "unblocking_sink", schedules: 2_000, happens, stalls: &[], body }.explore();
 }
