@@ -209,7 +209,11 @@ impl<C: RaftTypeConfig, S: SegmentSink> LogStore<C, S> {
         error: fn(AnyError) -> StorageIOError<C::NodeId>,
     ) -> Outcome<C, Option<Lsn>> {
         let shared = &self.reader.shared;
-        shared.memory().check(records)?;
+        let entries = records.iter().filter_map(|record| match record {
+            Record::Entry(entry) => Some(entry.get_log_id()),
+            Record::Cut(_) | Record::Marks(_) => None,
+        });
+        shared.memory().state.check(entries).map_err(not_consecutive)?;
         let encode = |record: &Record<C>| record.encode().map(Arc::from);
         let encoded = records.iter().map(encode).collect::<Result<Vec<Arc<[u8]>>, _>>();
         let encoded = encoded.map_err(|cause| error(AnyError::new(&cause)))?;
@@ -276,19 +280,6 @@ impl<C: RaftTypeConfig, S: SegmentSink> Shared<C, S> {
 }
 
 impl<C: RaftTypeConfig> Memory<C> {
-    /// Refuses entries that would not follow each other.
-    fn check(&self, records: &[Record<C>]) -> Outcome<C, ()> {
-        let mut last = self.state.last().cloned();
-        for record in records {
-            if let Record::Entry(entry) = record {
-                let next = entry.get_log_id();
-                self.state.check_next(last.as_ref(), next).map_err(not_consecutive)?;
-                last = Some(next.clone());
-            }
-        }
-        Ok(())
-    }
-
     /// Takes note of a record that was appended.
     fn take(&mut self, lsn: Lsn, record: &Record<C>, bytes: &Arc<[u8]>) -> Outcome<C, ()> {
         if matches!(record, Record::Entry(_)) {
@@ -328,6 +319,7 @@ fn replay<C: RaftTypeConfig, S: SegmentSink>(wal: &Wal<S>) -> Outcome<C, State<C
             let applied = state.apply(entry.lsn, Change::of(&record));
             applied.map_err(|hole| at(&not_consecutive(hole)))?;
         }
+        state.check_begin().map_err(not_consecutive)?;
         Ok(())
     };
     step().map_err(|error| StorageIOError::read_logs(AnyError::error(error)))?;

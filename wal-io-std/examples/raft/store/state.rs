@@ -59,7 +59,11 @@ impl<C: RaftTypeConfig> State<C> {
     pub(crate) fn apply(&mut self, lsn: Lsn, change: Change<C>) -> Result<(), NotConsecutive<C>> {
         match change {
             Change::Entry(log_id) => {
-                self.check_next(self.last(), &log_id)?;
+                // Appended to a snapshot that has it.
+                if self.is_purged(&log_id) {
+                    return Ok(());
+                }
+                check_next::<C>(self.places.back().map(|place| &place.log_id), &log_id)?;
                 self.places.push_back(Place { log_id, lsn });
             }
             Change::Cut(since) => {
@@ -79,19 +83,33 @@ impl<C: RaftTypeConfig> State<C> {
         Ok(())
     }
 
-    /// Whether `next` may follow `last`. With nothing before it any entry may: the log can begin
-    /// anywhere when its oldest files are gone.
-    pub(crate) fn check_next(
+    /// Whether these entries may follow what is there.
+    pub(crate) fn check<'a>(
         &self,
-        last: Option<&LogId<C::NodeId>>,
-        next: &LogId<C::NodeId>,
-    ) -> Result<(), NotConsecutive<C>> {
-        match last {
-            Some(last) if last.index.checked_add(1) != Some(next.index) => {
-                Err(NotConsecutive { last: Some(last.clone()), next: next.clone() })
-            }
+        entries: impl Iterator<Item = &'a LogId<C::NodeId>>,
+    ) -> Result<(), NotConsecutive<C>>
+    where
+        C: 'a,
+    {
+        let mut last = self.last();
+        for next in entries.filter(|next| !self.is_purged(next)) {
+            check_next::<C>(last, next)?;
+            last = Some(next);
+        }
+        Ok(())
+    }
+
+    /// Whether the entries begin where those that were purged end. Holds at the end of the log, not
+    /// everywhere: what the first records of it rest on may be gone, as the last ones said it may.
+    pub(crate) fn check_begin(&self) -> Result<(), NotConsecutive<C>> {
+        match (&self.marks.purged, self.places.front()) {
+            (purged @ Some(_), Some(first)) => check_next::<C>(purged.as_ref(), &first.log_id),
             _ => Ok(()),
         }
+    }
+
+    fn is_purged(&self, log_id: &LogId<C::NodeId>) -> bool {
+        self.marks.purged.as_ref().is_some_and(|purged| log_id.index <= purged.index)
     }
 
     /// The last entry, or else the last one purged.
@@ -124,5 +142,18 @@ impl<C: RaftTypeConfig> State<C> {
     pub(crate) fn needed_from(&self) -> Option<Lsn> {
         let first = self.places.front().map(|place| place.lsn);
         [first, self.marks_at].into_iter().flatten().min()
+    }
+}
+
+/// Whether `next` may follow `last`.
+fn check_next<C: RaftTypeConfig>(
+    last: Option<&LogId<C::NodeId>>,
+    next: &LogId<C::NodeId>,
+) -> Result<(), NotConsecutive<C>> {
+    match last {
+        Some(last) if last.index.checked_add(1) != Some(next.index) => {
+            Err(NotConsecutive { last: Some(last.clone()), next: next.clone() })
+        }
+        _ => Ok(()),
     }
 }
