@@ -18,6 +18,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +29,13 @@ use kv::NodeId;
 /// The directory of the cluster, and the number of the node, for a process that is one.
 const DIR: &str = "WAL_RAFT_DIR";
 const NODE: &str = "WAL_RAFT_NODE";
+
+/// What the run has said: told if it fails.
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn said() -> MutexGuard<'static, Vec<String>> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()
@@ -40,7 +48,9 @@ fn any_one_node_may_die() -> Result<(), Failed> {
         command.env(DIR, dir).env(NODE, node.to_string());
         command
     };
-    let plan = Plan { dir: home.path().to_owned(), rounds: process::rounds(1), writes: 300 };
+    let dir = home.path().to_owned();
+    let say = |line: &str| said().push(line.to_owned());
+    let plan = Plan { dir, rounds: process::rounds(1), writes: 300, say };
     match runtime()?.block_on(demo::run(plan, command)) {
         Ok(tally) => {
             let kills = tally.leaders_killed + tally.followers_killed;
@@ -52,7 +62,10 @@ fn any_one_node_may_die() -> Result<(), Failed> {
                 || tally.acknowledged < 900;
             if idle { Err(format!("too little happened: {tally:?}").into()) } else { Ok(()) }
         }
-        Err(wrong) => Err(format!("{wrong}; the nodes are in {}", home.keep().display()).into()),
+        Err(wrong) => {
+            let (said, dir) = (said().join("\n"), home.keep());
+            Err(format!("{said}\n{wrong}; the nodes are in {}", dir.display()).into())
+        }
     }
 }
 

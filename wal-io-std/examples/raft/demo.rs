@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     /// Keys written around each kill: a third before, a third while the node is dead, a third after.
     pub(crate) writes: u64,
+    /// Takes what happens, line by line.
+    pub(crate) say: fn(&str),
 }
 
 /// What has happened.
@@ -47,7 +49,7 @@ struct Written {
     leader: Mutex<Option<NodeId>>,
 }
 
-/// Runs the plan, and prints what happens. `command` is what starts a node.
+/// Runs the plan, and says what happens. `command` is what starts a node.
 ///
 /// # Errors
 ///
@@ -56,7 +58,8 @@ pub(crate) async fn run(
     plan: Plan,
     command: impl Fn(&Path, NodeId) -> Command,
 ) -> Result<Tally, String> {
-    let mut cluster = Cluster::new(plan.dir, command);
+    let Plan { dir, rounds, writes, say } = plan;
+    let mut cluster = Cluster::new(dir, command);
     let mut tally = Tally::default();
     let written = Arc::new(Written {
         next: AtomicU64::new(0),
@@ -68,28 +71,28 @@ pub(crate) async fn run(
         cluster.start(node).await?;
     }
     let leader = Writer::new(cluster.dir(), &written.leader).leader().await?;
-    println!("three nodes run in {}; node {leader} leads", cluster.dir().display());
-    for _ in 0..plan.rounds {
+    say(&format!("three nodes run in {}; node {leader} leads", cluster.dir().display()));
+    for _ in 0..rounds {
         for node in NODES {
-            round(&mut cluster, &written, plan.writes, Victim::Node(node), &mut tally).await?;
+            round(&mut cluster, &written, writes, Victim::Node(node), &mut tally, say).await?;
         }
     }
     // As chance would have it, one of the two may have been spared.
-    if plan.rounds > 0 && tally.leaders_killed == 0 {
-        round(&mut cluster, &written, plan.writes, Victim::Leader, &mut tally).await?;
+    if rounds > 0 && tally.leaders_killed == 0 {
+        round(&mut cluster, &written, writes, Victim::Leader, &mut tally, say).await?;
     }
-    if plan.rounds > 0 && tally.followers_killed == 0 {
-        round(&mut cluster, &written, plan.writes, Victim::Follower, &mut tally).await?;
+    if rounds > 0 && tally.followers_killed == 0 {
+        round(&mut cluster, &written, writes, Victim::Follower, &mut tally, say).await?;
     }
     for node in NODES {
         cluster.kill(node).map_err(|error| format!("node {node} cannot be killed: {error}"))?;
     }
-    println!("all three killed");
+    say("all three killed");
     for node in NODES {
         let begun = cluster.start(node).await?;
-        println!("  node {node} is back, its log was {}", begun.verdict);
+        say(&format!("  node {node} is back, its log was {}", begun.verdict));
     }
-    verify(&cluster, &written).await?;
+    verify(&cluster, &written, say).await?;
     tally.acknowledged = written.state().0.len();
     Ok(tally)
 }
@@ -108,6 +111,7 @@ async fn round<F: Fn(&Path, NodeId) -> Command>(
     writes: u64,
     victim: Victim,
     tally: &mut Tally,
+    say: fn(&str),
 ) -> Result<(), String> {
     let before = written.count();
     let mut clients = JoinSet::new();
@@ -130,7 +134,7 @@ async fn round<F: Fn(&Path, NodeId) -> Command>(
     };
     cluster.kill(node).map_err(|error| format!("node {node} cannot be killed: {error}"))?;
     let role = if node == leader { "the leader" } else { "a follower" };
-    println!("node {node}, {role}, killed after {} acknowledged writes", written.count());
+    say(&format!("node {node}, {role}, killed after {} acknowledged writes", written.count()));
     tally.killed.insert(node);
     if node == leader {
         tally.leaders_killed += 1;
@@ -139,7 +143,7 @@ async fn round<F: Fn(&Path, NodeId) -> Command>(
     }
     written.reach(before + writes / 3 * 2).await?;
     let leader = client.leader().await?;
-    println!("  {} acknowledged without it; node {leader} leads", written.count());
+    say(&format!("  {} acknowledged without it; node {leader} leads", written.count()));
     let purged = client.values(leader, 0).await?.purged;
     let begun = cluster.start(node).await?;
     let by = if purged.is_some_and(|purged| purged >= begun.next) {
@@ -148,15 +152,16 @@ async fn round<F: Fn(&Path, NodeId) -> Command>(
     } else {
         "entries"
     };
-    println!("  back; its log was {} up to entry {}; needs {by}", begun.verdict, begun.next);
+    say(&format!("  back; its log was {} up to entry {}; needs {by}", begun.verdict, begun.next));
     written.reach(before + writes).await?;
-    verify(cluster, written).await
+    verify(cluster, written, say).await
 }
 
 /// Waits until all nodes have caught up, and compares what they hold with what was acknowledged.
 async fn verify<F: Fn(&Path, NodeId) -> Command>(
     cluster: &Cluster<F>,
     written: &Written,
+    say: fn(&str),
 ) -> Result<(), String> {
     let (expected, last) = written.state().clone();
     let mut client = Writer::new(cluster.dir(), &written.leader);
@@ -169,7 +174,7 @@ async fn verify<F: Fn(&Path, NodeId) -> Command>(
             return Err(format!("node {node} has lost {lost:?}, and has {other} others"));
         }
     }
-    println!("  all three hold exactly the {} acknowledged keys", expected.len());
+    say(&format!("  all three hold exactly the {} acknowledged keys", expected.len()));
     Ok(())
 }
 

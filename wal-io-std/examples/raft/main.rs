@@ -118,7 +118,8 @@ fn run() -> Outcome<()> {
 
 /// What the arguments ask for; `None` for how to use them. An empty directory is a temporary one.
 fn parse(arguments: &[String]) -> Outcome<Option<Plan>> {
-    let mut plan = Plan { dir: PathBuf::new(), rounds: 1, writes: 900 };
+    let mut plan =
+        Plan { dir: PathBuf::new(), rounds: 1, writes: 900, say: |line| println!("{line}") };
     let mut arguments = arguments.iter();
     while let Some(name) = arguments.next() {
         if name == "--help" || name == "-h" {
