@@ -11,5 +11,5 @@ mod suite;
 
 #[test]
 fn openraft_suite() {
-    suite::run(|dir, options| wal_io_std::open(dir, options)).unwrap();
+    suite::run(wal_io_std::open).unwrap();
 }

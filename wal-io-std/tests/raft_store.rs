@@ -184,8 +184,8 @@ fn reopening_gives_the_state_after_the_last_call() {
     });
 }
 
-/// After a power loss at any moment the store is as some call has left it, none before the last that has
-/// returned with its effect durable.
+/// After a power loss at any moment the store is as some call has left it, none before the last that
+/// was acknowledged.
 #[test]
 fn a_crash_at_any_moment_loses_nothing_acknowledged() {
     let disk = SimDisk::new(1);
@@ -242,7 +242,8 @@ fn a_crash_at_any_moment_loses_nothing_acknowledged() {
             let lost = after.is_none_or(|after| after < *acknowledged);
             assert!(
                 !lost,
-                "moment {seed}, {survival:?}: {acknowledged} calls were acknowledged, {after:?} are there: {found:?}"
+                "moment {seed}, {survival:?}: {acknowledged} calls were acknowledged, \
+                 {after:?} are there: {found:?}"
             );
             between += usize::from(after > Some(*acknowledged));
         }

@@ -4,10 +4,10 @@
 //! `cargo run --release -p wal-io-std --example raft -- [--dir DIR] [--rounds N] [--writes N]`
 //!
 //! The program starts itself three times, each a node with a directory of its own, and writes keys
-//! through whichever node leads. It kills each node in turn, by SIGKILL and while clients write, goes on
-//! writing with the other two, starts it again from its log, waits until it has caught up, and
-//! holds what all three have against what was acknowledged. In the end it kills all of them at once. It
-//! prints what happens, and fails if anything is not as it should be.
+//! through whichever node leads. It kills each node in turn, by SIGKILL and while clients write, goes
+//! on writing with the other two, starts it again from its log, waits until it has caught up, and
+//! holds what all three have against what was acknowledged. In the end it kills all of them at once.
+//! It prints what happens, and fails if anything is not as it should be.
 //!
 //! # What is where
 //!
@@ -22,16 +22,18 @@
 //!
 //! # What makes a write safe here
 //!
-//! 1. The leader appends the entry to its log, in memory, and sends it to the others meanwhile.
-//! 2. Each node counts it as accepted when its own log has made it durable, not before: the callback of
-//!    `append`. Entries that come in during a sync share the next.
-//! 3. Once two of three have it the leader tells the client, so that any two nodes that are left have it
-//!    between them. A node that is elected has all that was acknowledged, since two have to vote for it, and
-//!    none votes for a node whose log is behind its own. This is why a node must never forget a vote or
-//!    an entry that it has accepted, and why it must not open a log that has lost any.
+//! 1. The leader appends the entry to its log, waits until that is durable, and sends it to the
+//!    others, whose logs do the same. Entries that come in during a sync share the next.
+//! 2. A node counts an entry as accepted when its own log has made it durable, not before: the
+//!    callback of `append`.
+//! 3. Once two of three have it the leader tells the client, so that any two nodes that are left have
+//!    it between them. A node that is elected has all that was acknowledged, since two have to vote for
+//!    it, and none votes for a node whose log is behind its own. This is why a node must never forget a
+//!    vote or an entry that it has accepted, and why it must not open a log that has lost any.
 //!
 //! A real service would also take away and add members, ask before it reads, send snapshots in
-//! pieces from a file, authenticate its peers, and keep its messages small. None of that concerns the log.
+//! pieces from a file, authenticate its peers, and keep its messages small. None of that concerns the
+//! log.
 
 mod cluster;
 mod demo;
@@ -55,7 +57,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "usage: raft [--dir DIR] [--rounds N] [--writes N]
 
-  --dir DIR     where the nodes keep what they have: absent or empty, and kept [default: a temporary one]
+  --dir DIR     an absent or empty directory for the nodes, which stays [default: a temporary one]
   --rounds N    how often each node is killed [default: 1]
   --writes N    keys written around each kill [default: 900]";
 

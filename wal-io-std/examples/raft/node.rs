@@ -1,6 +1,8 @@
 //! One node: a process that serves its part of the cluster until it is killed, or until its standard
 //! input ends, as it does when the process that has started it is gone.
 
+#![allow(clippy::result_large_err, reason = "openraft's errors are what they are")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read};

@@ -1,4 +1,5 @@
 //! Openraft's own suite over the log store of the example `raft`, on any backend.
+#![allow(clippy::result_large_err, reason = "openraft's errors are what they are")]
 
 use std::path::PathBuf;
 

@@ -54,8 +54,8 @@
 //! # What the log guarantees to consensus, and what it does not
 //!
 //! - What was acknowledged is there after a crash, or opening fails: with a hole in durable data
-//!   ([`Error::Corrupt`]) a node must not go on, since it might have voted or accepted what it has lost.
-//!   Never open it with `RecoveryMode::Salvage`; remove the node from the group and add it anew.
+//!   ([`Error::Corrupt`]) a node must not go on, since it might have voted or accepted what it has
+//!   lost. Never open it with `RecoveryMode::Salvage`; remove the node from the group and add it anew.
 //! - A last write that is damaged is taken for torn, and cut off, as long as nothing tells that it was
 //!   acknowledged. That rests on a device that keeps what it has acknowledged as flushed. Where that is
 //!   in doubt choose `AmbiguousTail::Refuse`, and add the node anew when it refuses.
@@ -63,8 +63,8 @@
 //!   vote returns it, openraft stops the node. Entries that were not acknowledged may be there when it
 //!   is opened again, as after any crash.
 //! - LSNs are places, not log ids: an index that is cut and written again has another LSN, and an LSN
-//!   whose record was lost in a crash before it was durable may be given out again. So nothing outside the
-//!   log may keep LSNs, and memory is built from the log alone.
+//!   whose record was lost in a crash before it was durable may be given out again. So nothing outside
+//!   the log may keep LSNs, and memory is built from the log alone.
 //! - The state machine and its snapshots are not the log's: a snapshot has to be durable before
 //!   `purge` is called, which openraft sees to if `build_snapshot` and `install_snapshot` return no
 //!   sooner.
@@ -72,10 +72,13 @@
 //! # One log for each group, or one for many
 //!
 //! With a log for each group, as here, a sync covers one group. Many groups in one log share every
-//! sync. Then each record names its group, opening sorts them to one [`State`] each, and space is freed
-//! before the lowest [`State::needed_from`] of all: a group that is idle holds the log up, so let it write
-//! its marks and last entries anew, or snapshot. Nothing else here changes, since nothing relies on what
-//! the next record is.
+//! sync. Then each record names its group, opening sorts them to one [`State`] each, and space is
+//! freed before the lowest [`State::needed_from`] of all: a group that is idle holds the log up, so let
+//! it purge, which writes its marks anew, or write its last entries anew. Nothing else here changes,
+//! since nothing relies on what the next record is; but one writer has to see to the order of each
+//! group's records, as `&mut self` does here.
+
+#![allow(clippy::result_large_err, reason = "openraft's errors are what they are")]
 
 pub(crate) mod record;
 pub(crate) mod state;
@@ -218,7 +221,8 @@ impl<C: RaftTypeConfig, S: SegmentSink> LogStore<C, S> {
         let encoded = records.iter().map(encode).collect::<Result<Vec<Arc<[u8]>>, _>>();
         let encoded = encoded.map_err(|cause| error(AnyError::new(&cause)))?;
         let mut last = None;
-        let mut rest = vec![0..records.len()];
+        let all = 0..records.len();
+        let mut rest = vec![all];
         while let Some(part) = rest.pop().filter(|part| !part.is_empty()) {
             match shared.append(&encoded[part.clone()]).await? {
                 Ok(appended) => {
@@ -267,7 +271,7 @@ impl<C: RaftTypeConfig, S: SegmentSink> Shared<C, S> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends without waiting, or on a thread that may wait: for room, or for what is written directly.
+    /// Appends without waiting, or on a thread that may wait: for room, or for a direct write.
     async fn append(&self, records: &[Arc<[u8]>]) -> Outcome<C, Result<wal_core::Appended, Error>> {
         match self.wal.try_append_batch(records) {
             Err(Error::WouldBlock | Error::NeedsToWait { .. }) => {
