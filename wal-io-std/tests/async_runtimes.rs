@@ -306,7 +306,7 @@ fn futures_can_be_spawned() {
             tokio::task::spawn(spawnable(reached)).await.unwrap().unwrap();
             // What borrows its payload is spawned with it.
             let more = wal.clone();
-            let task = async move { more.append_async(&vec![1; 100]).await };
+            let task = async move { more.append_async(&[1; 100]).await };
             tokio::task::spawn(spawnable(task)).await.unwrap().unwrap();
             let mut tail = wal.tail_from(wal.start_lsn()).unwrap();
             let first =

@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use wal_core::Options;
@@ -21,6 +21,8 @@ use example::{Change, Map, Outcome, Store};
 
 const DIR: &str = "WAL_KV_DIR";
 const WRITERS: u8 = 3;
+/// A process that does nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A step that no writer comes to.
 const END: u64 = 1 << 40;
 
@@ -127,9 +129,9 @@ fn advance(model: &mut Map, writer: u8, steps: std::ops::Range<u64>) {
     }
 }
 
-/// Has a process live in `dir` and kills it: at some moment, or within a checkpoint that it has
-/// begun. Returns the lines that it has printed.
-fn kill(dir: &Path, pause: Duration, in_checkpoint: bool) -> Result<Vec<String>, Failed> {
+/// Has a process live in `dir` and kills it: at some moment, or `within` so many checkpoints, in
+/// the last of them. Returns the lines that it has printed.
+fn kill(dir: &Path, pause: Duration, within: u32) -> Result<Vec<String>, Failed> {
     let mut command = process::itself();
     let mut child = command.env(DIR, dir).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -150,8 +152,12 @@ fn kill(dir: &Path, pause: Duration, in_checkpoint: bool) -> Result<Vec<String>,
         }
     });
     // The first checkpoint begins when the store is open.
-    let waited = (0..if in_checkpoint { 3 } else { 1 })
-        .try_for_each(|_| begun.recv_timeout(Duration::from_secs(30)));
+    let waited = (0..within.max(1)).try_for_each(|_| begun.recv_timeout(PATIENCE));
+    let unfinished = dir.join("checkpoint.unfinished");
+    let began = Instant::now();
+    while within > 0 && !unfinished.exists() && began.elapsed() < PATIENCE {
+        thread::yield_now();
+    }
     thread::sleep(pause);
     let early = child.try_wait()?;
     child.kill()?;
@@ -170,20 +176,21 @@ pub(crate) fn killed() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let mut random = process::seed() | 1;
     let (mut model, mut acknowledged) = (Map::new(), [0; WRITERS as usize]);
-    let (mut unfinished, rounds) = (0, rounds(40));
+    let (mut unfinished, rounds) = (0, rounds(20));
     for round in 0..rounds {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let micros = random >> 33;
-        let in_checkpoint = round % 4 != 0;
-        let pause = micros % if in_checkpoint { 2_500 } else { 60_000 };
-        let lines = kill(dir.path(), Duration::from_micros(pause), in_checkpoint)?;
+        let within = round % 4;
+        let pause = micros % if within > 0 { 1_000 } else { 60_000 };
+        let lines = kill(dir.path(), Duration::from_micros(pause), within)?;
         for line in &lines {
             let Some((writer, step)) = line.split_once(' ') else { continue };
             let (writer, step) = (writer.parse::<usize>()?, step.parse::<u64>()?);
             acknowledged[writer] = step + 1;
             count("kv: acknowledged", 1);
         }
-        unfinished += u32::from(dir.path().join("checkpoint.unfinished").exists());
+        let left = dir.path().join("checkpoint.unfinished");
+        unfinished += u32::from(left.exists());
         // Once more by this process, half of the time: recovery comes after recovery.
         let store = Store::open(dir.path(), small())?;
         let found = store.all();
@@ -200,6 +207,10 @@ pub(crate) fn killed() -> Result<(), Failed> {
             store.checkpoint()?;
         }
         drop(store);
+        // What the next process makes is told from what this one has left.
+        if left.exists() {
+            std::fs::remove_file(left)?;
+        }
     }
     count("kv: kills", rounds.into());
     count("kv: kills within a checkpoint that left a file", unfinished.into());

@@ -14,11 +14,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Failed, Trial};
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     if let Some(victim) = kv::Victim::of_env() {
         return victim.live();
     }
-    let tests: [(&str, fn() -> Result<(), Failed>); 8] = [
+    let tests: [(&str, Test); 8] = [
         ("queue::what_was_not_acknowledged_comes_again_and_nothing_else", queue::comes_again),
         ("queue::a_delivery_that_is_dropped_comes_again", queue::dropped),
         ("queue::many_consumers_get_each_message_once", queue::many),
