@@ -91,7 +91,7 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         let Duty { activated, .. } = shared.ring.seal_active(goal, may_rotate, shared.lend());
 
         if activated {
-            shared.wake_satisfied();
+            shared.wake_satisfied(need);
         }
 
         // A refusal (disk full) waits until what is written already has served whom it can.
@@ -179,15 +179,9 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
             // Whether this activated a segment shows in `progress` below.
             let _ = shared.ring.recycle(held.sequence, held.slot, shared.lend());
         }
-        let progress = shared.progress();
-        let mut desk = lock(&shared.desk);
-        let present = siblings::present(&desk.waiters, need);
-        let woken = desk.waiters.take_satisfied(progress);
-        drop(desk);
-        if !woken.is_empty() || need.is_some_and(|need| progress.satisfies(need)) {
+        if let Some(present) = shared.wake_satisfied(need) {
             self.pipeline().siblings.served(present);
         }
-        shared.wake(woken);
         // Last, since starting the preparation takes its time, and everyone served is on their way.
         // Not while the present file waits for room: the next one would take it.
         if self.pipeline().start.is_none() && std::mem::take(&mut self.pipeline().prepare) {
@@ -205,8 +199,16 @@ pub(crate) enum Failure {
 }
 
 impl<S: SegmentSink, P: Probe> Shared<S, P> {
-    fn wake_satisfied(&self) {
-        let woken = lock(&self.desk).waiters.take_satisfied(self.progress());
+    /// Wakes whom progress satisfies. If that is somebody, or the leader by its `need`, returns how
+    /// many were waiting for their records until now.
+    fn wake_satisfied(&self, need: Option<Need>) -> Option<usize> {
+        let progress = self.progress();
+        let mut desk = lock(&self.desk);
+        let present = siblings::present(&desk.waiters, need);
+        let woken = desk.waiters.take_satisfied(progress);
+        drop(desk);
+        let served = !woken.is_empty() || need.is_some_and(|need| progress.satisfies(need));
         self.wake(woken);
+        served.then_some(present)
     }
 }

@@ -41,6 +41,11 @@ impl Siblings {
         Self { last: 0, credit: CREDIT / 2, passed_by: 0 }
     }
 
+    /// Whether more than one committed the last time.
+    const fn any(&self) -> bool {
+        self.last > 1
+    }
+
     /// How many to wait for when `present` are there already; `None` if it is not worth it.
     fn expected(&mut self, present: usize) -> Option<usize> {
         if present == 0 || present >= self.last {
@@ -56,14 +61,8 @@ impl Siblings {
     }
 
     /// Whether all came who were expected.
-    const fn came(&mut self, all: bool) {
-        self.credit = if !all {
-            self.credit.saturating_sub(1)
-        } else if self.credit < CREDIT {
-            self.credit + 1
-        } else {
-            CREDIT
-        };
+    fn came(&mut self, all: bool) {
+        self.credit = if all { CREDIT.min(self.credit + 1) } else { self.credit.saturating_sub(1) };
     }
 
     /// A group ended: it served some, and others came in the meantime, `present` in all.
@@ -77,10 +76,12 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     pub(super) fn await_siblings(&mut self, need: Option<Need>) {
         let shared = self.shared;
         let pipeline = self.pipeline();
-        let busy = !pipeline.in_flight.is_empty()
+        // Who commits alone pays nothing for this, not even a look at the desk.
+        let vain = !pipeline.siblings.any()
+            || !pipeline.in_flight.is_empty()
             || pipeline.awaiting_direct.is_some()
             || shared.ring.sealed(pipeline.next).is_some();
-        if busy {
+        if vain {
             return;
         }
         let present = || present(&lock(&shared.desk).waiters, need);
