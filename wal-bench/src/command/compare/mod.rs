@@ -1,6 +1,7 @@
 //! `wal-bench compare`: contenders that take turns.
 
 mod durable;
+mod floor;
 mod recovery;
 mod sustained;
 mod table;

@@ -7,13 +7,12 @@ use wal_bench::backend::{Opened, Work, name};
 use wal_bench::measure::Sampling;
 #[cfg(feature = "peers")]
 use wal_bench::peers::Promise;
+#[cfg(target_os = "linux")]
 use wal_bench::raw::Way;
-use wal_bench::{
-    Buffered, Disk, GroupCommit, HandedOver, Log, RawFiles, Span, Variant, on_disk, window,
-};
+use wal_bench::{Buffered, Disk, GroupCommit, HandedOver, Log, Span, Variant, on_disk, window};
 use wal_core::{Error, Options, SegmentSink};
 
-use super::{Args, Contest, Shape, Tell, place};
+use super::{Args, Contest, Shape, Tell, floor, place};
 use crate::command::{Failure, Outcome};
 
 /// Of files that are written over and over: more than the caches of a disk hold.
@@ -70,24 +69,15 @@ fn appends<L: Log>(log: &L, disk: &Disk, shape: Shape) -> Span {
 fn stream(home: &Path, shape: Shape) -> Outcome<Variant<'static>> {
     let (dir, disk) = place(home, "stream")?;
     #[cfg(target_os = "linux")]
-    let direct = RawFiles::create(&dir, Way::Stream, AT_ONCE, LEN / AT_ONCE as u64);
+    let past = Some(Way::Stream);
     #[cfg(not(target_os = "linux"))]
-    let direct = Err::<RawFiles, _>(std::io::Error::from(std::io::ErrorKind::InvalidInput));
-    let (raw, name) = match direct {
-        Ok(raw) => (raw, "disk stream"),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-            super::left_out(
-                "disk stream",
-                "this file system cannot bypass its page cache: it syncs",
-            )?;
-            (RawFiles::create(&dir, Way::Synced, AT_ONCE, LEN / AT_ONCE as u64)?, "synced stream")
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Variant::new(name, move || {
-        let span = on_disk(&disk, || window(&raw, AT_ONCE, PIECE, shape.turn, Sampling::Every(1)));
-        Span { records: span.records * PIECE as u64 / shape.bytes.max(1) as u64, ..span }
-    }))
+    let past = None;
+    let (raw, streams) = floor::files(&dir, past, AT_ONCE, LEN / AT_ONCE as u64)?;
+    if !streams {
+        super::left_out("disk stream", "this file system cannot bypass its page cache: it syncs")?;
+    }
+    let name = if streams { "disk stream" } else { "synced stream" };
+    Ok(floor::pieces(name, (raw, disk), AT_ONCE, PIECE, shape))
 }
 
 /// Appends to a new log.

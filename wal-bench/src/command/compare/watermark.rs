@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use wal_bench::backend::{Opened, Work, name};
-use wal_bench::measure::Sampling;
 #[cfg(feature = "peers")]
 use wal_bench::peers::Promise;
+#[cfg(target_os = "linux")]
 use wal_bench::raw::Way;
-use wal_bench::{Disk, GroupCommit, Lagging, RawFiles, Span, Variant, lags, on_disk, window};
+use wal_bench::{Disk, GroupCommit, Lagging, Span, Variant, lags, on_disk};
 use wal_core::{Error, Options, SegmentSink};
 
-use super::{Args, Contest, Shape, Tell, place};
+use super::{Args, Contest, Shape, Tell, floor, place};
 use crate::command::{Failure, Outcome};
 
 /// Of files that are written over and over.
@@ -56,23 +56,14 @@ fn once<L: Lagging>(log: &L, disk: &Disk, shape: Shape, ahead: usize) -> Span {
 /// As many threads, each of which durably writes pieces as large as a writer may be ahead: the floor.
 fn raw(home: &Path, shape: Shape, ahead: usize) -> Outcome<Variant<'static>> {
     let (dir, disk) = place(home, "raw")?;
-    let Shape { threads, bytes, turn, .. } = shape;
-    let len = LEN / threads as u64;
+    let threads = shape.threads;
     #[cfg(target_os = "linux")]
-    let direct = RawFiles::create(&dir, Way::Direct, threads, len);
+    let past = Some(Way::Direct);
     #[cfg(not(target_os = "linux"))]
-    let direct = Err::<RawFiles, _>(std::io::Error::from(std::io::ErrorKind::InvalidInput));
-    let (raw, name) = match direct {
-        Ok(raw) => (raw, "raw O_DSYNC"),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-            (RawFiles::create(&dir, Way::Synced, threads, len)?, "raw fdatasync")
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Variant::new(name, move || {
-        let span = on_disk(&disk, || window(&raw, threads, ahead, turn, Sampling::Every(1)));
-        Span { records: span.records * ahead as u64 / bytes.max(1) as u64, ..span }
-    }))
+    let past = None;
+    let (raw, direct) = floor::files(&dir, past, threads, LEN / threads as u64)?;
+    let name = if direct { "raw O_DSYNC" } else { "raw fdatasync" };
+    Ok(floor::pieces(name, (raw, disk), threads, ahead, shape))
 }
 
 /// Appends to a new log.
