@@ -99,8 +99,7 @@ impl FileLayer for SimLayer {
         offset: u64,
     ) -> io::Result<usize> {
         let written = file.write_at(parts, offset)?;
-        // All of the file: more than asked, which no caller may count on.
-        file.sync()?;
+        file.sync_range(offset..offset + written as u64)?;
         Ok(written)
     }
 

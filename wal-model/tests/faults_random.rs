@@ -19,10 +19,10 @@ fn nothing_acknowledged_is_lost() {
     }
     assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
     println!("{counts:#?}");
-    for verdict in ["New", "Closed", "Clean", "Torn", "Ambiguous", "Corrupt"] {
+    for verdict in ["New", "Closed", "Clean", "Torn", "Ambiguous", "Corrupt", "Gap"] {
         assert!(counts.verdicts.contains_key(verdict), "never met: {verdict}");
     }
-    for fault in ["Io", "Interrupted", "Short", "Lost", "Misdirected"] {
+    for fault in ["Io", "Full", "Interrupted", "Short", "Lost", "Misdirected"] {
         assert!(counts.faults.contains_key(fault), "never met: {fault}");
     }
     assert!(counts.poisoned > 0 && counts.refused > 0 && counts.corrupt > 0);

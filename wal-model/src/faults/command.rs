@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::exhaustive::{self, Bounds};
-use super::medium::{Aligned, Files, Mapped, Medium, Overlapped};
+use wal_core::Padding;
+
+use super::exhaustive::{self, Bounds, Only};
+#[cfg(target_os = "linux")]
+use super::medium::Ring;
+use super::medium::{Aligned, Direct, Files, Mapped, Medium, Overlapped};
 use super::random;
 
 /// What to run; without a subcommand, everything.
@@ -26,15 +30,21 @@ pub struct Args {
 enum Part {
     /// Small lives, crashed after every call that changes the disk.
     Exhaustive {
-        /// Only this medium, or this workload of it: `files`, `files/rotation`.
-        #[arg(long, default_value = "")]
-        only: String,
+        /// Which states of each crash: quick (seconds), usual (minutes) or deep (hours).
+        #[arg(long, default_value = "usual", value_parser = bounds)]
+        bounds: Bounds,
+        /// Only this medium.
+        #[arg(long)]
+        medium: Option<String>,
+        /// Only this workload.
+        #[arg(long)]
+        workload: Option<String>,
+        /// Only this padding: block or packed.
+        #[arg(long, value_parser = padding)]
+        padding: Option<Padding>,
         /// Only the crash of this number.
         #[arg(long)]
         point: Option<usize>,
-        /// Far more states of each crash.
-        #[arg(long)]
-        deep: bool,
     },
     /// Long lives with everything at once.
     Random {
@@ -49,6 +59,18 @@ enum Part {
 
 const QUICK_SEEDS: u64 = 3000;
 const DEEP_SEEDS: u64 = 3_000_000;
+
+fn bounds(name: &str) -> Result<Bounds, String> {
+    Bounds::EACH.into_iter().find(|bounds| bounds.name == name).ok_or("no such bounds".to_owned())
+}
+
+fn padding(name: &str) -> Result<Padding, String> {
+    match name {
+        "block" => Ok(Padding::Block),
+        "packed" => Ok(Padding::Packed),
+        _ => Err("no such padding".to_owned()),
+    }
+}
 
 /// A test target that counts what it did, and what makes it go on for long.
 struct Target {
@@ -83,9 +105,10 @@ impl Args {
         let begun = Instant::now();
         let mut table = Table::new();
         let result = match &self.part {
-            Some(Part::Exhaustive { only, point, deep }) => {
-                let bounds = if *deep { Bounds::DEEP } else { Bounds::QUICK };
-                crashes(only, Bounds { point: *point, ..bounds }, &mut table)
+            Some(Part::Exhaustive { bounds, medium, workload, padding, point }) => {
+                let (medium, workload) = (medium.clone(), workload.clone());
+                let only = Only { medium, workload, padding: *padding, point: *point };
+                crashes(&only, *bounds, &mut table)
             }
             Some(Part::Random { seed: Some(seed), .. }) => random::run(*seed, true).map(drop),
             Some(Part::Random { seed: None, seeds }) => seeds_from_zero(*seeds, &mut table),
@@ -104,9 +127,10 @@ impl Args {
     fn everything(&self, table: &mut Table) -> io::Result<Result<(), String>> {
         let (bounds, seeds) = match self.deep {
             true => (Bounds::DEEP, DEEP_SEEDS),
-            false => (Bounds::QUICK, QUICK_SEEDS),
+            false => (Bounds::USUAL, QUICK_SEEDS),
         };
-        let mut result = crashes("", bounds, table).and_then(|()| seeds_from_zero(seeds, table));
+        let mut result =
+            crashes(&Only::default(), bounds, table).and_then(|()| seeds_from_zero(seeds, table));
         for target in TARGETS {
             if result.is_ok() {
                 result = target.run(self.deep, table)?;
@@ -142,46 +166,72 @@ impl Target {
             }
         }
         // Named on standard error by those who left something out.
-        for line in
-            String::from_utf8_lossy(&output.stderr).lines().filter(|l| l.contains("skipped"))
-        {
-            println!("{line}");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        let skipped: Vec<_> = complaints.lines().filter(|l| l.contains("skipped")).collect();
+        skipped.iter().for_each(|line| println!("{line}"));
+        if counted.is_empty() && skipped.is_empty() {
+            return Ok(Err(format!("{test} of {package} says neither what it did nor why not")));
         }
         table.extend(counted);
         Ok(Ok(()))
     }
 }
 
-fn crashes(only: &str, bounds: Bounds, table: &mut Table) -> Result<(), String> {
-    let (medium, workload) = only.split_once('/').unwrap_or((only, ""));
-    let met = [
-        one::<Overlapped>(medium, workload, bounds, table)?,
-        one::<Aligned>(medium, workload, bounds, table)?,
-        one::<Files>(medium, workload, bounds, table)?,
-        one::<Mapped>(medium, workload, bounds, table)?,
+/// Runs one medium.
+type OnMedium = fn(&Only, Bounds) -> Result<Vec<(String, u64)>, String>;
+
+fn crashes(only: &Only, bounds: Bounds, table: &mut Table) -> Result<(), String> {
+    let media: &[OnMedium] = &[
+        one::<Overlapped>,
+        one::<Aligned>,
+        one::<Files>,
+        one::<Direct>,
+        #[cfg(target_os = "linux")]
+        one::<Ring>,
+        one::<Mapped>,
     ];
-    if met.contains(&true) { Ok(()) } else { Err(format!("there is no `{only}`")) }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mine = || media.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(mine).map(|one| one(only, bounds)).collect::<Vec<_>>()
+    };
+    let mut found = Vec::new();
+    for result in on_every_core(work)?.into_iter().flatten() {
+        found.extend(result?);
+    }
+    if found.is_empty() {
+        return Err(format!("there is nothing of this: {only:?}"));
+    }
+    found.sort();
+    table.extend(found);
+    Ok(())
 }
 
-/// Runs one medium if it is meant, and says whether there was anything to run.
-fn one<M: Medium>(
-    medium: &str,
-    workload: &str,
-    bounds: Bounds,
-    table: &mut Table,
-) -> Result<bool, String> {
-    if !M::NAME.contains(medium) {
-        return Ok(false);
+/// What was looked at on one medium, if it is meant.
+fn one<M: Medium>(only: &Only, bounds: Bounds) -> Result<Vec<(String, u64)>, String> {
+    let counts = exhaustive::all::<M>(only, bounds)?;
+    if counts.points == 0 {
+        return Ok(Vec::new());
     }
-    let counts = exhaustive::all::<M>(workload, bounds)?;
-    table.push((format!("crash states, exhaustive, {}", M::NAME), counts.states));
-    table.push((format!("crash states within their recovery, {}", M::NAME), counts.again));
-    Ok(counts.points > 0)
+    Ok(vec![
+        (format!("crash states, exhaustive, {}", M::NAME), counts.states),
+        (format!("crash states within their recovery, {}", M::NAME), counts.again),
+    ])
+}
+
+/// Runs `work` on as many threads as there are cores.
+fn on_every_core<T: Send>(work: impl Fn() -> T + Sync) -> Result<Vec<T>, String> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|result| result.map_err(|_| "a run panicked".to_owned())).collect()
+    })
 }
 
 fn seeds_from_zero(seeds: u64, table: &mut Table) -> Result<(), String> {
     let next = AtomicU64::new(0);
-    let work = || {
+    let work = || -> Result<random::Counts, String> {
         let mut counts = random::Counts::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -194,17 +244,8 @@ fn seeds_from_zero(seeds: u64, table: &mut Table) -> Result<(), String> {
             counts.add(&found?);
         }
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let results: Vec<Result<random::Counts, String>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(_) => Err("a run panicked".to_owned()),
-        });
-        joined.collect()
-    });
     let mut counts = random::Counts::default();
-    for found in results {
+    for found in on_every_core(work)? {
         counts.add(&found?);
     }
     table.push(("lives, random".to_owned(), counts.lives));

@@ -29,6 +29,8 @@ pub enum Deserved {
     Ambiguous(Lsn),
     /// What was durable at this place is damaged.
     Corrupt(Lsn),
+    /// The file that held this place is not there, and later ones are.
+    Gap(Lsn),
 }
 
 impl Deserved {
@@ -37,7 +39,7 @@ impl Deserved {
     pub const fn end(self) -> Option<Lsn> {
         match self {
             Self::Clean(end) | Self::Torn(end) | Self::Ambiguous(end) => Some(end),
-            Self::New | Self::Closed | Self::Corrupt(_) => None,
+            Self::New | Self::Closed | Self::Corrupt(_) | Self::Gap(_) => None,
         }
     }
 }
@@ -104,6 +106,11 @@ impl<'a> File<'a> {
         self.recovered && self.base > next.next_multiple_of(self.align)
     }
 
+    /// Whether its header goes out with its first frame: unless opening made the file.
+    const fn begins_with_frame(&self) -> bool {
+        !self.recovered && self.prev_number > 0
+    }
+
     fn offset(&self, lsn: u64) -> usize {
         BLOCK + (lsn - self.base) as usize
     }
@@ -134,7 +141,8 @@ impl<'a> File<'a> {
         }
         let next = (lsn + len).next_multiple_of(self.align);
         let durable = u64_at(head, 24);
-        Some(Frame { lsn, end, next, durable, close: flags == 3, records })
+        let cut = lsn + len > until;
+        Some(Frame { lsn, end, next, durable, close: flags == 3, cut, records })
     }
 }
 
@@ -145,6 +153,8 @@ struct Frame {
     next: u64,
     durable: u64,
     close: bool,
+    /// Whether the next file says that the log ended within it.
+    cut: bool,
     /// Start, end without the padding, and start of the batch.
     records: Vec<(u64, u64, u64)>,
 }
@@ -238,8 +248,8 @@ impl Comparison<'_> {
         let half = file.in_place && !has_magic && magic != [0; 4] && {
             head(&self.left).is_some_and(|head| u64_at(head, 40) == file.salt)
         };
-        // The header of a file goes out with its first frame, and has survived.
-        let begun = frame.lsn == file.base && !file.recovered && file.prev_number > 0;
+        // Its header has survived.
+        let begun = frame.lsn == file.base && file.begins_with_frame();
         begun
             || half
             || has_magic && !old
@@ -363,8 +373,7 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
         }
         closed = false;
         for (number, frame) in frames.iter().enumerate() {
-            // The header of a file goes out with its first frame, unless opening made the file.
-            let with_header = number == 0 && !file.recovered && file.prev_number > 0;
+            let with_header = number == 0 && file.begins_with_frame();
             let from = if with_header { 0 } else { file.offset(frame.lsn) };
             let bad = |lsn: u64, end: u64, from: usize| {
                 Err(Bad { file: index, frames: number, lsn, end, from })
@@ -379,6 +388,10 @@ fn first_bad(chain: &[Chained<'_>], left: &Comparison<'_>) -> Result<(u64, bool)
                 }
             }
             (end, closed) = (frame.end, frame.close);
+        }
+        // A header that went out with a frame of which nothing was written yet.
+        if frames.is_empty() && file.begins_with_frame() {
+            return Err(Bad { file: index, frames: 0, lsn: file.base, end, from: 0 });
         }
     }
     Ok((end, closed))
@@ -399,12 +412,23 @@ pub fn deserved(truth: &Image, left: &Image, before: Option<&Image>) -> Deserved
         Ok((end, false)) => return Deserved::Clean(Lsn::new(end)),
         Err(bad) => bad,
     };
+    let is_there = |file: &File<'_>| range(&left.left, file.number, 0, 0).is_some();
+    // Files become durable in order, and go from the front: no crash leaves a later one alone.
+    let alone = || chain[bad.file + 1..].iter().any(|(file, _)| left.has_header(file));
+    if bad.file > 0 && !is_there(&chain[bad.file].0) && alone() {
+        // Only the file that is missing told that the frame before it was cut off in the middle.
+        let cut = chain[bad.file - 1].1.last().is_some_and(|frame| frame.cut);
+        let at = Lsn::new(if cut { bad.end } else { bad.lsn });
+        return if cut { Deserved::Corrupt(at) } else { Deserved::Gap(at) };
+    }
     let headless = !left.has_header(&chain[bad.file].0);
     let (claim, behind) = left.behind(&chain, &bad);
     let mut later = chain.iter().skip(bad.file + 1);
     let here = &chain[bad.file].0;
     let marked = match chain[bad.file].1.get(bad.frames) {
         _ if headless => left.is_begun(here),
+        // With direct writes the header is on the device before the frame that it goes out with.
+        _ if bad.lsn == here.base && here.begins_with_frame() => true,
         Some(frame) if (here.recycled || here.in_place) && bad.lsn == frame.lsn => {
             left.shows(here, frame)
         }

@@ -204,22 +204,39 @@ impl Counts {
 /// How much to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Of what is undecided at a crash, up to so many things together are lost, or kept, in every
-    /// combination.
+    /// Its name.
+    pub name: &'static str,
+    /// Of a crash that can leave up to so many states, all are looked at.
+    pub all: usize,
+    /// Of any other, those in which up to so many of the undecided things are lost and the newest of
+    /// each other one survives, and those in which only up to so many survive.
     pub together: usize,
-    /// States of one crash, at most.
-    pub states: usize,
     /// One state in so many is crashed again during its recovery.
     pub again: u64,
-    /// Only the crash of this number.
-    pub point: Option<usize>,
 }
 
 impl Bounds {
-    /// Seconds.
-    pub const QUICK: Self = Self { together: 4, states: 64, again: 16, point: None };
-    /// Minutes.
-    pub const DEEP: Self = Self { together: 4, states: 20_000, again: 2, point: None };
+    /// Half a minute, without optimisation.
+    pub const QUICK: Self = Self { name: "quick", all: 64, together: 1, again: 16 };
+    /// Two minutes, optimised and on two cores.
+    pub const USUAL: Self = Self { name: "usual", all: 256, together: 2, again: 64 };
+    /// Hours.
+    pub const DEEP: Self = Self { name: "deep", all: 1 << 14, together: 4, again: 4 };
+    /// All there are.
+    pub const EACH: [Self; 3] = [Self::QUICK, Self::USUAL, Self::DEEP];
+}
+
+/// What to look at: everything, unless something is named.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    /// The medium of this name.
+    pub medium: Option<String>,
+    /// The workload of this name.
+    pub workload: Option<String>,
+    /// This padding.
+    pub padding: Option<Padding>,
+    /// The crash of this number.
+    pub point: Option<usize>,
 }
 
 /// A crash: where, and what was promised by then.
@@ -231,24 +248,31 @@ struct Point {
     running: bool,
 }
 
-/// Runs every workload whose name contains `only` on one medium.
+/// Runs the workloads on one medium.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub fn all<M: Medium>(only: &str, bounds: Bounds) -> Result<Counts, String> {
-    let paddings: &[Padding] =
-        if M::PACKED { &[Padding::Block, Padding::Packed] } else { &[Padding::Block] };
+pub fn all<M: Medium>(only: &Only, bounds: Bounds) -> Result<Counts, String> {
     let mut counts = Counts::default();
-    for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(only)) {
-        for &padding in paddings {
-            counts.add(&run::<M>(workload, padding, bounds)?);
+    if only.medium.as_ref().is_some_and(|name| name != M::NAME) {
+        return Ok(counts);
+    }
+    let named =
+        |workload: &&Workload| only.workload.as_ref().is_none_or(|name| name == workload.name);
+    let paddings = [Padding::Block, Padding::Packed].into_iter();
+    let paddings = paddings
+        .filter(|&padding| M::PACKED || padding == Padding::Block)
+        .filter(|&padding| only.padding.is_none_or(|only| only == padding));
+    for workload in WORKLOADS.iter().filter(named) {
+        for padding in paddings.clone() {
+            counts.add(&run::<M>(workload, padding, only.point, bounds)?);
         }
     }
     Ok(counts)
 }
 
-/// Runs one workload on one medium.
+/// Runs one workload on one medium, and crashes it everywhere or at one point.
 ///
 /// # Errors
 ///
@@ -256,35 +280,42 @@ pub fn all<M: Medium>(only: &str, bounds: Bounds) -> Result<Counts, String> {
 pub fn run<M: Medium>(
     workload: &Workload,
     padding: Padding,
+    only: Option<usize>,
     bounds: Bounds,
 ) -> Result<Counts, String> {
     let options = M::options().padding(padding);
     let points = points::<M>(workload, &options)?;
-    let mut counts = Counts { points: points.len() as u64, ..Counts::default() };
+    let mut counts = Counts::default();
     let mut seen = HashSet::new();
-    let wanted = |number: usize| bounds.point.is_none_or(|point| point == number);
+    let wanted = |number: usize| only.is_none_or(|point| point == number);
     for (number, point) in points.iter().enumerate().filter(|(number, _)| wanted(*number)) {
+        counts.points += 1;
         let nothing = point.image.power_loss(Survival::Nothing);
         let truth = point.image.process_crash();
         for chosen in combinations(&point.image.undecided(), bounds) {
             let left = point.image.power_loss(Survival::Chosen(&chosen));
-            if !seen.insert((fingerprint(&left), point.oracle.acknowledged(), point.running)) {
+            let state_of = fingerprint(&left);
+            if !seen.insert((state_of, point.oracle.acknowledged(), point.running)) {
                 counts.repeated += 1;
                 continue;
             }
             counts.states += 1;
             let deserved = point.running.then(|| deserved(&truth, &left, Some(&nothing)));
-            let again = counts.states.is_multiple_of(bounds.again);
+            // By what the state is, so that it is the same for one point alone.
+            let again = state_of.is_multiple_of(bounds.again);
             let result = state::<M>(&left, &options, point, deserved, again);
             let (verdict, deeper) = result.map_err(|wrong| {
                 format!(
                     "{}/{}/{padding:?}: after {}, with {chosen:?} surviving: {wrong}\n\
-                     again: cargo faults exhaustive --only {}/{} --point {number}",
+                     again: cargo faults exhaustive --bounds {} --medium {} --workload {} \
+                     --padding {} --point {number}",
                     M::NAME,
                     workload.name,
                     point.call,
+                    bounds.name,
                     M::NAME,
                     workload.name,
+                    format!("{padding:?}").to_lowercase(),
                 )
             })?;
             *counts.verdicts.entry(format!("{verdict:?}")).or_default() += 1;
@@ -382,11 +413,10 @@ fn state<M: Medium>(
     Ok((verdict, deeper))
 }
 
-/// Ways to choose among things with so many versions: all of them if they are few; otherwise those in
-/// which only a few are lost or only a few are kept.
+/// Ways to choose among things with so many versions, as the bounds say.
 fn combinations(options: &[usize], bounds: Bounds) -> Vec<Vec<usize>> {
     let all = options.iter().try_fold(1usize, |product, options| {
-        product.checked_mul(options + 1).filter(|&product| product <= bounds.states)
+        product.checked_mul(options + 1).filter(|&product| product <= bounds.all)
     });
     let mut found = Vec::new();
     if all.is_some() {
@@ -401,32 +431,25 @@ fn combinations(options: &[usize], bounds: Bounds) -> Vec<Vec<usize>> {
         }
     }
     for kept in [false, true] {
-        let limit = found.len() + bounds.states / 2;
         let most: Vec<usize> = if kept { vec![0; options.len()] } else { options.to_vec() };
         for count in 0..=bounds.together.min(options.len()) {
-            if found.len() >= limit {
-                break;
-            }
             subsets(options.len(), count, &mut |subset| {
                 let mut chosen = most.clone();
                 for &at in subset {
                     chosen[at] = if kept { options[at] } else { 0 };
                 }
                 found.push(chosen);
-                found.len() < limit
             });
         }
     }
     found
 }
 
-/// Calls `visit` with every set of `count` numbers less than `of`, as long as it says so.
-fn subsets(of: usize, count: usize, visit: &mut dyn FnMut(&[usize]) -> bool) {
+/// Calls `visit` with every set of `count` numbers less than `of`.
+fn subsets(of: usize, count: usize, visit: &mut dyn FnMut(&[usize])) {
     let mut subset: Vec<usize> = (0..count).collect();
     loop {
-        if !visit(&subset) {
-            return;
-        }
+        visit(&subset);
         let Some(at) = (0..count).rev().find(|&at| subset[at] < of - (count - at)) else { return };
         subset[at] += 1;
         for next in at + 1..count {

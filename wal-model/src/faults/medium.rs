@@ -5,8 +5,13 @@ use std::path::Path;
 use wal_core::sink::SegmentSink;
 use wal_core::testing::sim::{SimDisk, SimOptions, SimSink};
 use wal_core::{Error, Options};
-use wal_io_std::{FileOptions, FileSink, Preparation, SimLayer};
+use wal_io_std::{FileOptions, FileSink, Io, Preparation, SimLayer};
+#[cfg(target_os = "linux")]
+use wal_io_uring::{UringOptions, UringSink};
 use wal_mmap::{MmapSink, SimMapper};
+
+#[cfg(target_os = "linux")]
+use super::ring::SimQueue;
 
 /// Where the files are on the disk, whatever the medium.
 pub const DIR: &str = "/log";
@@ -84,6 +89,43 @@ impl Medium for Files {
         // Without the helper thread, every run of the same calls is the same.
         let options = FileOptions::default().preparation(Preparation::Inline);
         FileSink::with_layer(SimLayer(disk.clone()), Path::new(DIR), &options)
+    }
+}
+
+/// The file backend with direct durable writes.
+#[derive(Debug)]
+pub struct Direct;
+
+impl Medium for Direct {
+    type Sink = FileSink<SimLayer>;
+    const NAME: &'static str = "direct";
+    const PACKED: bool = false;
+
+    fn open(disk: &SimDisk) -> Result<Self::Sink, Error> {
+        // As above.
+        let options = FileOptions::default().preparation(Preparation::Inline).io(Io::Direct);
+        FileSink::with_layer(SimLayer(disk.clone()), Path::new(DIR), &options)
+    }
+}
+
+/// The io_uring backend, over a simulated ring: direct durable writes, several in flight.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct Ring;
+
+#[cfg(target_os = "linux")]
+impl Medium for Ring {
+    type Sink = UringSink<SimQueue, SimLayer>;
+    const NAME: &'static str = "ring";
+    const DEPTH: usize = 3;
+    const PACKED: bool = false;
+
+    fn open(disk: &SimDisk) -> Result<Self::Sink, Error> {
+        // As above.
+        let files = FileOptions::default().preparation(Preparation::Inline);
+        let options = UringOptions::default().files(files);
+        let queue = SimQueue::new(disk, disk.calls());
+        UringSink::with_queue(queue, SimLayer(disk.clone()), Path::new(DIR), &options)
     }
 }
 

@@ -20,4 +20,6 @@ pub mod life;
 pub mod medium;
 pub mod oracle;
 pub mod random;
+#[cfg(target_os = "linux")]
+pub mod ring;
 pub mod verify;

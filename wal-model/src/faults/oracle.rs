@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use wal_core::format::record::stored_len;
 use wal_core::{Appended, Durability, Lsn};
 
 /// A record and where it is.
@@ -34,6 +33,12 @@ pub struct Oracle {
     /// Every payload that was ever to be appended.
     ever: HashSet<Vec<u8>>,
     calls: u64,
+}
+
+/// Bytes of the stream that a record takes: a word for its length, one for its checksum, and zeros
+/// up to a multiple of 8.
+const fn stored(payload: &[u8]) -> u64 {
+    (8 + payload.len() as u64).next_multiple_of(8)
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +97,7 @@ impl Oracle {
         let call = self.calls;
         let mut lsn = appended.lsn;
         for payload in payloads {
-            let end = lsn.advance(stored_len(payload.len()) as u64);
+            let end = lsn.advance(stored(&payload));
             let taken = self.records.range(lsn..end).next();
             assert!(taken.is_none() && lsn >= self.floor, "{lsn} was given twice");
             self.records.insert(lsn, Record { payload, call });

@@ -23,7 +23,10 @@ fn said(report: &RecoveryReport) -> Option<Deserved> {
 /// Whether `error` is what was deserved.
 fn is_deserved(error: &Error, deserved: Option<Deserved>) -> bool {
     match (error, deserved) {
-        (Error::Corrupt(found), Some(Deserved::Corrupt(lsn))) => found.lsn == lsn,
+        // Beside a missing file there may be other signs of it, and the first one met is named.
+        (Error::Corrupt(found), Some(Deserved::Corrupt(lsn) | Deserved::Gap(lsn))) => {
+            found.lsn == lsn
+        }
         _ => false,
     }
 }

@@ -177,6 +177,21 @@ impl SimDisk {
         inode.rot(byte as usize, bit);
     }
 
+    /// Takes a file away, durably, as somebody would who does not know what it is.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    pub fn lose_file(&self, path: &Path) {
+        let path = absolute(path);
+        let mut state = self.state();
+        let inode = state.image.names.file(&path);
+        assert!(inode.is_ok(), "no file {}", path.display());
+        let _ = state.image.names.remove(&path);
+        state.image.names.sync(path.parent().unwrap_or(&path));
+        inode.into_iter().for_each(|inode| state.release(inode));
+    }
+
     /// Puts a file there, durably and in place of one of that name, with the directories above it.
     pub fn put_file(&self, path: &Path, bytes: Vec<u8>) {
         let path = absolute(path);
@@ -229,12 +244,8 @@ impl SimDisk {
         }
         let result = match fault {
             Some(Fault::Interrupted) => Err(io::ErrorKind::Interrupted.into()),
-            Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::Io)
-                if !matches!(kind, CallKind::Write | CallKind::Complete | CallKind::Sync) =>
-            {
-                Err(io_error())
-            }
+            Some(Fault::Full) if !kind.syncs() => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Io) if !(kind.writes() || kind.syncs()) => Err(io_error()),
             other => act(state, other),
         };
         if kind.changes()

@@ -46,6 +46,17 @@ impl CallKind {
     pub const fn changes(self) -> bool {
         !matches!(self, Self::Open | Self::List | Self::Read | Self::Allocate | Self::Map)
     }
+
+    /// Whether such a call carries bytes to the disk.
+    pub(super) const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Complete)
+    }
+
+    /// Whether such a call makes anything survive power loss.
+    #[must_use]
+    pub const fn syncs(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncDir)
+    }
 }
 
 /// A call, as [plans](super::SimDisk::plan) and [observers](super::SimDisk::watch) see it.
@@ -78,9 +89,11 @@ impl fmt::Display for Call<'_> {
 #[non_exhaustive]
 pub enum Fault {
     /// An I/O error. Of a write, some first part may have been taken. A sync has written some
-    /// sectors, and the system takes all of them for written: another sync would succeed.
+    /// sectors, or some names of a directory, and the system takes all of them for written: another
+    /// sync would succeed.
     Io,
-    /// No space left; nothing is done.
+    /// No space left; nothing is done. A sync, for which a file system that allocates late had to find
+    /// the space, has failed as from an I/O error.
     Full,
     /// Interrupted by a signal; nothing is done.
     Interrupted,
@@ -104,8 +117,10 @@ pub struct Rates {
     pub sync: u32,
     /// [`Fault::Io`] of any other call.
     pub other: u32,
-    /// [`Fault::Full`] of a call that may need space.
+    /// [`Fault::Full`] of a call that makes something or reserves space.
     pub full: u32,
+    /// [`Fault::Full`] of a write or sync.
+    pub full_late: u32,
     /// [`Fault::Interrupted`].
     pub interrupted: u32,
     /// [`Fault::Short`].
@@ -126,6 +141,7 @@ impl Rates {
             sync: 300,
             other: 300,
             full: 60,
+            full_late: 900,
             interrupted: 20,
             short: 20,
             lost: 0,
@@ -140,13 +156,13 @@ impl Rates {
     }
 
     fn draw(self, kind: CallKind, random: &mut Random) -> Option<Fault> {
-        let writes = matches!(kind, CallKind::Write | CallKind::Complete);
+        let writes = kind.writes();
         let moves = writes || kind == CallKind::Read;
         let grows = matches!(kind, CallKind::Create | CallKind::CreateDir | CallKind::Allocate);
         let io = match kind {
             CallKind::Read => self.read,
-            CallKind::Write | CallKind::Complete => self.write,
-            CallKind::Sync | CallKind::SyncDir => self.sync,
+            _ if writes => self.write,
+            _ if kind.syncs() => self.sync,
             _ => self.other,
         };
         // Every rate is drawn for every call, so that one more fault does not shift the others.
@@ -154,6 +170,7 @@ impl Rates {
         let draws = [
             (io, true, Fault::Io),
             (self.full, grows, Fault::Full),
+            (self.full_late, writes || kind.syncs(), Fault::Full),
             (self.interrupted, true, Fault::Interrupted),
             (self.short, moves, Fault::Short),
             (self.lost, writes, Fault::Lost),
@@ -166,6 +183,15 @@ impl Rates {
             }
         }
         found
+    }
+}
+
+/// What a sync fails with, if it does.
+pub(super) fn failed_sync(fault: Option<Fault>) -> Option<io::Error> {
+    match fault {
+        Some(Fault::Io) => Some(io_error()),
+        Some(Fault::Full) => Some(io::ErrorKind::StorageFull.into()),
+        _ => None,
     }
 }
 

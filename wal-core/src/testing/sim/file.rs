@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{SimDisk, State};
-use super::fault::{CallKind, Fault, io_error};
+use super::fault::{CallKind, Fault, failed_sync, io_error};
 use super::image::Flight;
 use super::inode::Inode;
 use super::names::{Node, absolute};
@@ -178,7 +179,8 @@ impl SimFile {
     }
 
     /// Another handle of the same file.
-    pub(super) fn again(&self) -> Self {
+    #[must_use]
+    pub fn again(&self) -> Self {
         if let Some(inode) = self.inode {
             *self.disk.state().handles.entry(inode).or_default() += 1;
         }
@@ -335,17 +337,40 @@ impl SimFile {
     /// See [the disk](SimDisk).
     pub fn sync(&self) -> io::Result<()> {
         let Some(_) = self.inode else {
-            return self.disk.call(CallKind::SyncDir, &self.path, NOWHERE, |state, _| {
-                state.image.names.sync(&self.path);
+            return self.disk.call(CallKind::SyncDir, &self.path, NOWHERE, |state, fault| {
+                let State { image, random, .. } = state;
+                if let Some(error) = failed_sync(fault) {
+                    image.names.fail_sync(&self.path, &mut || random.one_in(2));
+                    return Err(error);
+                }
+                image.names.sync(&self.path);
                 Ok(())
             });
         };
         self.call(CallKind::Sync, NOWHERE, |state, inode, fault| {
-            if fault == Some(Fault::Io) {
+            if let Some(error) = failed_sync(fault) {
                 inode.fail_sync(&mut state.random);
-                return Err(io_error());
+                return Err(error);
             }
             inode.sync();
+            Ok(())
+        })
+    }
+
+    /// Makes these bytes survive power loss, as far as sectors, and what else was written of the file
+    /// does not.
+    ///
+    /// # Errors
+    ///
+    /// See [the disk](SimDisk).
+    pub fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        let (from, to) = (range.start as usize, range.end as usize);
+        self.call(CallKind::Sync, (range.start, to - from), |state, inode, fault| {
+            if let Some(error) = failed_sync(fault) {
+                inode.fail_sync(&mut state.random);
+                return Err(error);
+            }
+            inode.sync_range(from..to);
             Ok(())
         })
     }
@@ -374,6 +399,25 @@ impl SimDisk {
     /// See [the disk](SimDisk); [`NotFound`](io::ErrorKind::NotFound) if nothing is in flight with
     /// this ticket.
     pub fn complete(&self, ticket: u64) -> io::Result<bool> {
+        match self.end(ticket, true) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            ended => ended.map(|(_, whole)| whole),
+        }
+    }
+
+    /// Ends the write with this ticket, as a ring does: says how many bytes of it were written, and
+    /// leaves the rest to the caller.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete), and if it was interrupted.
+    pub fn complete_once(&self, ticket: u64) -> io::Result<usize> {
+        self.end(ticket, false).map(|(written, _)| written)
+    }
+
+    /// Ends a write: how much was written, and whether that was all. If not, the rest is in flight
+    /// again if that is wanted.
+    fn end(&self, ticket: u64, again: bool) -> io::Result<(usize, bool)> {
         let found =
             self.state().image.flights.iter().find(|flight| flight.ticket == ticket).cloned();
         let Some(flight) = found else { return Err(io::ErrorKind::NotFound.into()) };
@@ -384,25 +428,21 @@ impl SimDisk {
             let result = write(state, &mut inode, flight.offset, &flight.bytes, fault);
             state.image.inodes.insert(flight.inode, inode);
             let done = result?;
-            if done < flight.bytes.len() {
+            if again && done < flight.bytes.len() {
                 let bytes = Arc::new(flight.bytes[done..].to_vec());
                 let offset = flight.offset + done;
                 state.image.flights.push(Flight { offset, bytes, ..flight.clone() });
             }
-            Ok(done == flight.bytes.len())
+            Ok((done, done == flight.bytes.len()))
         });
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(error) => {
-                let mut state = self.state();
-                // Without power, what was in flight stays so: the crash decides.
-                if state.power {
-                    state.image.flights.retain(|other| other.ticket != ticket);
-                }
-                Err(error)
+        result.inspect_err(|error| {
+            let mut state = self.state();
+            let stays = again && error.kind() == io::ErrorKind::Interrupted;
+            // Without power, what was in flight stays so: the crash decides.
+            if state.power && !stays {
+                state.image.flights.retain(|other| other.ticket != ticket);
             }
-            ended => ended,
-        }
+        })
     }
 }
 

@@ -100,8 +100,12 @@ impl Inode {
         }
     }
 
-    /// What was written to these bytes is on the device: whole sectors of it.
+    /// What was written to these bytes is on the device: whole sectors of it, and the file's length
+    /// if it takes that to read them.
     pub(super) fn sync_range(&mut self, range: std::ops::Range<usize>) {
+        if range.end.min(self.cache.len()) > self.device.len() {
+            return self.sync();
+        }
         let device = Arc::make_mut(&mut self.device);
         for sector in sectors(range.start, range.len()) {
             if let Some(version) = self.dirty.remove(&sector).and_then(|mut all| all.pop()) {

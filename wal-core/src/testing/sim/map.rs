@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::disk::State;
-use super::fault::{CallKind, Fault, io_error};
+use super::fault::{CallKind, failed_sync};
 use super::file::SimFile;
 use super::inode::{Inode, SECTOR};
 use crate::sink::SegmentMemory;
@@ -104,9 +104,9 @@ impl SimMap {
     pub fn flush(&self, range: Range<usize>) -> io::Result<()> {
         let span = (range.start as u64, range.len());
         self.file.call(CallKind::Sync, span, |state, inode, fault| {
-            if fault == Some(Fault::Io) {
+            if let Some(error) = failed_sync(fault) {
                 inode.fail_sync(&mut state.random);
-                return Err(io_error());
+                return Err(error);
             }
             inode.sync_range(range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE));
             Ok(())

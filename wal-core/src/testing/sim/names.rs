@@ -127,6 +127,19 @@ impl Names {
         });
     }
 
+    /// A sync of one directory that fails: `arrives` says of each change whether it reached the
+    /// device. No later sync writes the others, as the system takes all of them for written.
+    pub(super) fn fail_sync(&mut self, dir: &Path, arrives: &mut dyn FnMut() -> bool) {
+        let Self { device, pending, .. } = self;
+        pending.retain(|change| {
+            let here = change.dir == dir;
+            if here && arrives() {
+                apply(device, &change.names);
+            }
+            !here
+        });
+    }
+
     /// The files and directories in `dir`.
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<(PathBuf, Node)>> {
         self.dir(dir)?;
