@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 use support::{Call, Fault, Faulty, KIB, MIB, inline, name, names, read, reopen, write};
-use wal_core::Error;
 use wal_core::sink::{LogSource, SegmentSink, SinkOp};
-use wal_io_std::{DirSource, FileOptions, FileSink, Preparation};
+use wal_core::testing::sim::{SimDisk, Survival};
+use wal_core::{Error, Options, Wal};
+use wal_io_std::{DirSource, FileOptions, FileSink, Preparation, SimLayer};
 
 fn open(dir: &Path) -> Result<FileSink, Error> {
     FileSink::open(dir, &FileOptions::default())
@@ -291,4 +292,27 @@ fn a_source_reads_beside_an_open_log_and_changes_nothing() {
     let empty = tempfile::tempdir().unwrap();
     assert!(DirSource::open(empty.path()).unwrap().list().unwrap().files.is_empty());
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+/// A file that is written and synced, and whose name is not, is gone after a power loss, with all that
+/// was acknowledged in it: of each file in turn, and of the directories that the log made for itself.
+#[test]
+fn a_missing_directory_sync_that_loses_a_whole_file() {
+    let files = FileOptions::default().preparation(Preparation::Inline);
+    let open = |disk: &SimDisk| {
+        let layer = SimLayer(disk.clone());
+        let sink = FileSink::with_layer(layer, Path::new("/made/log"), &files).unwrap();
+        Wal::open(sink, Options::default().segment_size(8192).file_size(16 * KIB)).unwrap()
+    };
+    let disk = SimDisk::new(1);
+    let (wal, _) = open(&disk);
+    for records in 1..=10 {
+        wal.append_and_sync(&[records as u8; 4000]).unwrap();
+        let (_, report) = open(&disk.power_loss(Survival::Nothing, records));
+        assert_eq!(report.records, records);
+    }
+    let logs = disk.image();
+    let logs = logs.files(Path::new("/made/log"));
+    let logs = logs.filter(|(path, _)| path.extension().is_some_and(|name| name == "wal"));
+    assert!(logs.count() >= 4, "the log went on to other files");
 }

@@ -4,6 +4,7 @@ use super::Layer::{Core, Crashes, Files, Lives, Reference, Spec};
 use super::{Bug, Edit};
 
 const CHECKSUM: &str = "wal-core/src/format/checksum.rs";
+const DIRECT: &str = "wal-io-std/src/direct.rs";
 const FILES: &str = "wal-io-std/src/files.rs";
 const PREPARE: &str = "wal-io-std/src/prepare.rs";
 const RECORD: &str = "wal-core/src/format/record.rs";
@@ -82,6 +83,30 @@ pub(super) const BUGS: &[Bug] = &[
         caught_by: &[Lives, Core("crash")],
     },
     Bug {
+        name: "gap-passes",
+        what: "a file is taken for the next one whatever its header names",
+        edits: &[Edit {
+            file: WALK,
+            find: "        if prev.sequence > sequence && !present(prev.sequence) {
+            return Some(Reason::MissingFile);
+        }
+        let continues = ",
+            replace: "        let _ = present;
+        let continues = true || ",
+        }],
+        caught_by: &[Lives, Core("recovery")],
+    },
+    Bug {
+        name: "direct-not-durable",
+        what: "direct writes bypass the cache and do not ask for durability",
+        edits: &[Edit {
+            file: DIRECT,
+            find: "layer.write_through_at(file, &[IoSlice::new(rest)], at)",
+            replace: "layer.write_at(file, &[IoSlice::new(rest)], at)",
+        }],
+        caught_by: &[Crashes, Lives],
+    },
+    Bug {
         name: "directory-not-synced",
         what: "a new file is used before its name is durable",
         edits: &[Edit {
@@ -89,7 +114,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "if let Err(error) = self.dir.sync() {",
             replace: "if let Err(error) = std::io::Result::Ok(()) {",
         }],
-        caught_by: &[Crashes, Lives, Files("create")],
+        caught_by: &[Crashes, Lives, Files("create"), Files("directory")],
     },
     Bug {
         name: "fill-not-synced",

@@ -1,6 +1,6 @@
 //! Bugs of the backend that writes through io_uring.
 
-use super::Layer::Uring;
+use super::Layer::{Crashes, Lives, Uring};
 use super::{Bug, Edit};
 
 const FLIGHT: &str = "wal-io-uring/src/flight.rs";
@@ -73,7 +73,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "let result = flight.error.map_or(Ok(()), Err);",
             replace: "let result = Ok(());",
         }],
-        caught_by: &[Uring("faults")],
+        caught_by: &[Uring("faults"), Lives],
     },
     Bug {
         name: "refused-and-forgotten",
@@ -112,7 +112,7 @@ pub(super) const BUGS: &[Bug] = &[
             replace: "durable: false,
             patient",
         }],
-        caught_by: &[Uring("faults")],
+        caught_by: &[Uring("faults"), Crashes, Lives],
     },
     Bug {
         name: "sync-of-nothing",

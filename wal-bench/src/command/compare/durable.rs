@@ -77,8 +77,8 @@ impl Work for Commits<'_> {
         self,
         open: impl Fn(&Path, Options) -> Opened<S> + Sync,
     ) -> Self::Output {
-        let Shape { threads, bytes, turn, depth } = self.shape;
-        let wal = Durable(open(self.dir, Options::default().depth(depth))?.0);
+        let Shape { threads, bytes, turn, .. } = self.shape;
+        let wal = Durable(open(self.dir, self.shape.options())?.0);
         let disk = Disk::of(self.dir);
         Ok(Box::new(move || commits(&wal, &disk, threads, bytes, turn)))
     }

@@ -20,7 +20,12 @@ use wal_bench::{
     Backend, Cell, Disk, Figures, Report, Span, Variant, Workload, interleave, machine,
 };
 
+use wal_core::Options;
+
 use super::{Failure, Outcome, home, progress, say};
+
+/// Bytes of all segments together, the default's.
+const RING: usize = 4 << 20;
 
 /// Enough for what is written between two turns of a raw file.
 const RAW_LEN: u64 = 8 << 20;
@@ -47,6 +52,9 @@ pub(crate) struct Args {
     /// Writes that a log may have in flight.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
+    /// KiB of a segment; there are as many as make 4 MiB.
+    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(4..=2048))]
+    segment: u32,
     /// Of watermark: bytes that a thread may be ahead of what it knows to be durable.
     #[arg(long, value_name = "N", default_value = "524288", value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     ahead: u32,
@@ -93,6 +101,7 @@ impl Args {
                 bytes: bytes as usize,
                 turn,
                 depth: self.depth.into(),
+                segment: (self.segment as usize) << 10,
             })
         };
         bytes.iter().flat_map(of).collect()
@@ -106,6 +115,15 @@ struct Shape {
     bytes: usize,
     turn: Duration,
     depth: usize,
+    segment: usize,
+}
+
+impl Shape {
+    /// Options of a log of ours.
+    fn options(self) -> Options {
+        let segments = (RING / self.segment).min(Options::MAX_SEGMENTS);
+        Options::default().depth(self.depth).segment_size(self.segment).segments(segments)
+    }
 }
 
 /// Contenders, the floor first, and what their promise is called.

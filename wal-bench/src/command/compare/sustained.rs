@@ -95,7 +95,7 @@ impl Work for Appends<'_> {
         open: impl Fn(&Path, Options) -> Opened<S> + Sync,
     ) -> Self::Output {
         let Self { dir, shape, each } = self;
-        let (wal, _) = open(dir, Options::default().depth(shape.depth).file_size(LEN))?;
+        let (wal, _) = open(dir, shape.options().file_size(LEN))?;
         let (log, disk) = (HandedOver { wal, each }, Disk::of(dir));
         Ok(Box::new(move || {
             let span = appends(&log, &disk, shape);

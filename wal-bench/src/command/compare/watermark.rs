@@ -81,7 +81,7 @@ impl Work for Lags<'_> {
         open: impl Fn(&Path, Options) -> Opened<S> + Sync,
     ) -> Self::Output {
         let Self { dir, shape, ahead } = self;
-        let (wal, _) = open(dir, Options::default().depth(shape.depth).file_size(LEN))?;
+        let (wal, _) = open(dir, shape.options().file_size(LEN))?;
         let disk = Disk::of(dir);
         Ok(Box::new(move || {
             let span = once(&wal, &disk, shape, ahead);
