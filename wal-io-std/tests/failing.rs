@@ -209,6 +209,7 @@ mod linux {
                 writers: 6,
                 segment_size: 8 * KIB,
                 file_size: 64 * KIB,
+                truncates: false,
             };
             let mut command = process::itself();
             if let How::Once(inject, _) = self.how {

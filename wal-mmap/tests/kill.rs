@@ -46,7 +46,9 @@ fn main() -> ExitCode {
     }
     let trials = VARIANTS.map(|variant| {
         let name = format!("every_acknowledged_record_survives_the_kill::{}", variant.name);
-        Trial::test(name, move || torture::torture(variant.name, 6, |dir| variant.open(dir)))
+        Trial::test(name, move || {
+            torture::torture("mmap", variant.name, 6, |dir| variant.open(dir))
+        })
     });
     process::run(trials.into())
 }

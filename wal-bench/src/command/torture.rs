@@ -17,10 +17,11 @@ pub(crate) const ABOUT: &str = "\
 Kills a process that appends, recovers its log, checks every record, and so on.
 
 Each round, a process appends from many threads: single records, batches, records larger than a \
-segment or a file, reservations given up; it says what it appends and what it was told to be \
-durable. It is killed with SIGKILL at a random moment; then its recovery is, too, now and then. \
+segment or a file, reservations given up; and truncates the log now and then. It says what it \
+appends and what it was told to be durable, where it truncates and where the log is said to start. \
+It is killed with SIGKILL at a random moment; then its recovery is, too, now and then. \
 What the log holds in the end is checked against what the process said: everything acknowledged \
-is there, unaltered and in order, batches are whole, and nothing else is there.
+and not truncated is there, unaltered and in order, batches are whole, and nothing else is there.
 
 SIGKILL ends a process, not the machine: what the operating system holds survives.";
 

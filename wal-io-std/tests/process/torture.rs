@@ -27,18 +27,20 @@ const fn shape(seed: u64) -> Shape {
 }
 
 /// Kills processes that open the log as `variant`, `quick` times or as often as asked for, and
-/// recovers it by `open`.
+/// recovers it by `open`. What was done is counted for the `backend`.
 pub(crate) fn torture<S: SegmentSink>(
+    backend: &str,
     variant: &str,
     quick: u32,
     open: impl Fn(&Path) -> Opened<S>,
 ) -> Result<(), Failed> {
     let longest = Duration::from_millis(120);
     let plan = Plan { shape: shape(process::seed()), rounds: process::rounds(quick), longest };
-    plan.logs().try_for_each(|plan| torture_one(variant, plan, &open))
+    plan.logs().try_for_each(|plan| torture_one(backend, variant, plan, &open))
 }
 
 fn torture_one<S: SegmentSink>(
+    backend: &str,
     variant: &str,
     plan: Plan,
     open: &impl Fn(&Path) -> Opened<S>,
@@ -53,10 +55,11 @@ fn torture_one<S: SegmentSink>(
     match kill::torture(&plan, &command, &|| open(&dir)) {
         Ok(tally) => {
             for (what, count) in tally.counts() {
-                process::count(what, count);
+                process::count(&format!("{what}, {backend}"), count);
             }
             let idle = tally.killed_at_work < u64::from(plan.rounds)
                 || tally.acknowledgements == 0
+                || tally.freeing_truncations == 0
                 || tally.locked_out == 0;
             if idle { Err("too little happened to show anything".into()) } else { Ok(()) }
         }

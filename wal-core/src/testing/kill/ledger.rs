@@ -1,7 +1,9 @@
 //! What must be in the log, kept by the parent, and the check that it is. Deliberately naive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use super::front::Front;
 use super::op::{Digest, Kind, Op, Shape};
 use crate::error::Error;
 use crate::format::record::stored_len;
@@ -20,6 +22,7 @@ pub struct Ledger {
     acknowledgements: u64,
     /// By writer: its last step, if not all of its records have been reported.
     flights: BTreeMap<u32, Flight>,
+    front: Front,
     /// Payloads that may be anywhere and any number of times.
     tolerated: Vec<Digest>,
     shape: Option<Shape>,
@@ -51,9 +54,10 @@ impl Ledger {
         Self::default()
     }
 
-    /// A process begins to append what `shape` says.
+    /// A process begins to do what `shape` says.
     pub fn begin(&mut self, shape: Shape) {
         self.shape = Some(shape);
+        self.front.begin_life();
     }
 
     /// Tolerates records of this payload wherever they are, for what a process appends that is
@@ -106,6 +110,14 @@ impl Ledger {
                 self.acknowledgements += 1;
                 self.acknowledged = self.acknowledged.max(Some(Lsn::new(lsn)));
             }
+            ("truncate", &[writer, lsn]) => {
+                let lsn = Lsn::new(lsn);
+                self.front.begin(u32::try_from(writer).ok()?, lsn, self.acknowledged >= Some(lsn));
+            }
+            ("truncated", &[writer, start]) => {
+                let longest = self.shape?.longest_file();
+                return self.front.end(u32::try_from(writer).ok()?, Lsn::new(start), longest);
+            }
             _ => return None,
         }
         Some(Ok(()))
@@ -117,10 +129,22 @@ impl Ledger {
         self.acknowledgements
     }
 
-    /// Records known to be in the log, or reported since it was last looked at.
+    /// How often the victims reported that the log was truncated.
     #[must_use]
-    pub fn records(&self) -> usize {
-        self.records.len()
+    pub const fn truncations(&self) -> u64 {
+        self.front.truncations
+    }
+
+    /// Truncations after which the log started further on than anyone had reported before.
+    #[must_use]
+    pub const fn freeing_truncations(&self) -> u64 {
+        self.front.freeing
+    }
+
+    /// Whether the process that began last has not reported the end of a truncation.
+    #[must_use]
+    pub fn is_truncating(&self) -> bool {
+        self.front.is_truncating()
     }
 
     /// Checks what recovery made of the log that the victims left, reading all of it, and settles:
@@ -146,17 +170,23 @@ impl Ledger {
         if found.len() as u64 != report.records {
             return Err(format!("{} records can be read, but {report}", found.len()));
         }
-        self.hold(&found, report.end)?;
+        self.hold(&found, report.start..report.end)?;
         self.flights.clear();
         Ok(())
     }
 
-    /// [`settle`](Self::settle), with the records in the order of the log, which ends at `end`.
-    fn hold(&mut self, found: &[(Lsn, Digest)], end: Lsn) -> Result<(), String> {
+    /// [`settle`](Self::settle), with the records in the order of the log, which reaches from `start`
+    /// to `end`.
+    fn hold(
+        &mut self,
+        found: &[(Lsn, Digest)],
+        Range { start, end }: Range<Lsn>,
+    ) -> Result<(), String> {
+        self.front.check(start)?;
         let mut there = BTreeSet::new();
         let mut batch: Option<(u32, Lsn)> = None;
         for &(lsn, digest) in found {
-            if there.last().is_some_and(|last| *last >= lsn) || lsn >= end {
+            if there.last().is_some_and(|last| *last >= lsn) || lsn < start || lsn >= end {
                 return Err(format!("OUT OF ORDER: LSN {lsn} follows {:?}", there.last()));
             }
             there.insert(lsn);
@@ -193,6 +223,13 @@ impl Ledger {
             return Err(format!("BROKEN BATCH: one of writer {writer} ends before LSN {at}"));
         }
         for (&lsn, known) in &self.records {
+            if (lsn < start) != (known.last_of_batch < start) {
+                return Err(format!("BROKEN BATCH: the log starts inside of one, at {start}"));
+            }
+            // As a truncation was asked for: the front has been checked.
+            if lsn < start {
+                continue;
+            }
             let acknowledged = self.acknowledged.is_some_and(|acknowledged| lsn <= acknowledged);
             if acknowledged && !there.contains(&lsn) {
                 return Err(format!("LOST: the record at LSN {lsn} was durable"));
@@ -204,7 +241,8 @@ impl Ledger {
                 return Err(format!("BROKEN BATCH: the log ends inside of one, at {end}"));
             }
         }
-        self.records.retain(|lsn, _| *lsn < end);
+        self.records.retain(|lsn, _| (start..end).contains(lsn));
+        self.front.settle(start);
         // Opening has made all of it durable.
         self.acknowledged = self.acknowledged.max(there.last().copied());
         Ok(())
@@ -262,8 +300,7 @@ pub(super) fn read_all<S: SegmentSink>(wal: &Wal<S>) -> Result<Vec<(Lsn, Digest)
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape { seed: 7, first_writer: 0, writers: 2, segment_size: 8192, file_size: 65536 };
+    const SHAPE: Shape = Shape::small(7, 2);
 
     /// The first step of writer 0 from `number` on that is of `kind`.
     fn step(kind: Kind, number: u64) -> (u64, Op) {
@@ -276,6 +313,21 @@ mod tests {
         ledger: Ledger,
         log: Vec<(Lsn, Digest)>,
         end: Lsn,
+    }
+
+    impl Case {
+        /// Holds what is left of the log against the ledger.
+        fn hold(&mut self) -> Result<(), String> {
+            let start = self.log.first().map_or(self.end, |first| first.0);
+            self.ledger.hold(&self.log, start..self.end)
+        }
+
+        /// The writer is about to truncate the log before its record `index`.
+        fn truncate(&mut self, index: usize) -> Lsn {
+            let lsn = self.log[index].0;
+            self.ledger.note(&format!("truncate 0 {lsn}")).unwrap();
+            lsn
+        }
     }
 
     fn case() -> Case {
@@ -308,7 +360,7 @@ mod tests {
     impl Case {
         fn wrong(mut self, change: impl FnOnce(&mut Vec<(Lsn, Digest)>, &mut Lsn)) -> String {
             change(&mut self.log, &mut self.end);
-            let wrong = self.ledger.hold(&self.log, self.end).unwrap_err();
+            let wrong = self.ledger.hold(&self.log, Lsn::ZERO..self.end).unwrap_err();
             wrong.split(':').next().unwrap().to_owned()
         }
     }
@@ -316,12 +368,12 @@ mod tests {
     #[test]
     fn a_log_may_end_behind_whatever_is_durable() {
         let Case { mut ledger, log, end } = case();
-        ledger.hold(&log, end).unwrap();
-        assert_eq!(ledger.records(), log.len(), "what is found has to stay");
+        ledger.hold(&log, Lsn::ZERO..end).unwrap();
+        assert_eq!(ledger.records.len(), log.len(), "what is found has to stay");
         for kept in [1, 2] {
             let Case { mut ledger, log, .. } = case();
-            ledger.hold(&log[..kept], log[kept].0).unwrap();
-            assert_eq!(ledger.records(), kept);
+            ledger.hold(&log[..kept], Lsn::ZERO..log[kept].0).unwrap();
+            assert_eq!(ledger.records.len(), kept);
         }
     }
 
@@ -353,15 +405,64 @@ mod tests {
     #[test]
     fn what_was_settled_has_to_stay() {
         let Case { mut ledger, log, end } = case();
-        ledger.hold(&log, end).unwrap();
-        let wrong = ledger.hold(&log[..2], log[2].0).unwrap_err();
+        ledger.hold(&log, Lsn::ZERO..end).unwrap();
+        let wrong = ledger.hold(&log[..2], Lsn::ZERO..log[2].0).unwrap_err();
         assert!(wrong.starts_with("LOST"), "{wrong}");
+    }
+
+    #[test]
+    fn a_log_may_start_wherever_a_truncation_stops() {
+        for gone in 0..2 {
+            let mut case = case();
+            case.truncate(1);
+            case.log.drain(..gone);
+            case.hold().unwrap();
+            assert_eq!(case.ledger.records.len(), case.log.len());
+            assert_eq!((case.ledger.truncations(), case.ledger.is_truncating()), (0, true));
+            let first = case.log.remove(0).0;
+            assert!(case.hold().is_err_and(|wrong| wrong.starts_with("TOO FAR")), "{first}");
+        }
+    }
+
+    #[test]
+    fn what_a_truncation_leaves_or_takes_wrongly_is_found_by_name() {
+        let with = |change: fn(&mut Case)| {
+            let mut case = case();
+            let lsn = case.truncate(1);
+            case.ledger.note(&format!("truncated 0 {lsn}")).unwrap();
+            case.log.remove(0);
+            change(&mut case);
+            let wrong = case.hold().err();
+            wrong.map_or("right".to_owned(), |wrong| wrong.split(':').next().unwrap().to_owned())
+        };
+        assert_eq!(with(|_| {}), "right");
+        assert_eq!(with(|case| _ = case.log.remove(0)), "TOO FAR");
+        assert_eq!(with(|case| case.log.insert(0, (Lsn::ZERO, Digest::of(b"")))), "BACK AGAIN");
+        assert_eq!(with(|case| case.log[0].1 = Digest::of(b"other")), "ALTERED");
+        assert_eq!(with(|case| _ = case.log.remove(1)), "INVENTED", "the first of a batch");
+        let batch = |case: &mut Case| {
+            let first = case.log[1].0;
+            case.ledger.note(&format!("at 0 {first}")).unwrap();
+            case.truncate(2);
+            case.log.drain(..2);
+        };
+        assert_eq!(with(batch), "BROKEN BATCH");
+    }
+
+    #[test]
+    fn a_truncation_that_was_asked_for_in_an_earlier_life_is_over() {
+        let mut case = case();
+        case.truncate(1);
+        case.hold().unwrap();
+        case.log.remove(0);
+        assert!(case.hold().is_err_and(|wrong| wrong.starts_with("TOO FAR")));
     }
 
     #[test]
     fn reports_that_cannot_be_are_refused() {
         let Case { mut ledger, .. } = case();
-        for line in ["", "at", "at 9 64", "begin 0", "durable x", "at 0 64"] {
+        let lines = ["", "at", "at 9 64", "begin 0", "durable x", "at 0 64", "truncated 0 64"];
+        for line in lines {
             assert!(ledger.note(line).is_err(), "{line}");
         }
     }

@@ -27,13 +27,17 @@ pub struct Shape {
     pub segment_size: u64,
     /// [`file_size`](crate::Options::file_size) of the log: some records are larger.
     pub file_size: u64,
+    /// Whether the log is truncated now and then.
+    pub truncates: bool,
 }
 
 impl Shape {
-    /// Segments of 8 KiB in files of 64 KiB: the log goes on to new ones all the time.
+    /// Segments of 8 KiB in files of 64 KiB: the log goes on to new ones all the time, is truncated,
+    /// and uses again what truncation has freed.
     #[must_use]
     pub const fn small(seed: u64, writers: u32) -> Self {
-        Self { seed, first_writer: 0, writers, segment_size: 8 << 10, file_size: 64 << 10 }
+        let (segment_size, file_size) = (8 << 10, 64 << 10);
+        Self { seed, first_writer: 0, writers, segment_size, file_size, truncates: true }
     }
 
     /// Options of a log of this shape, with 4 segments; futures are waited for, too.
@@ -46,8 +50,10 @@ impl Shape {
 
     /// Leaves this for the process that `command` will start.
     pub fn pass(&self, command: &mut Command) {
-        let Self { seed, first_writer, writers, segment_size, file_size } = *self;
-        let text = format!("{seed} {first_writer} {writers} {segment_size} {file_size}");
+        let Self { seed, first_writer, writers, segment_size, file_size, truncates } = *self;
+        let truncates = u64::from(truncates);
+        let text =
+            format!("{seed} {first_writer} {writers} {segment_size} {file_size} {truncates}");
         command.env(VARIABLE, text);
     }
 
@@ -56,11 +62,17 @@ impl Shape {
     pub fn passed() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;
         let numbers: Vec<u64> = text.split(' ').map_while(|word| word.parse().ok()).collect();
-        let [seed, first_writer, writers, segment_size, file_size] = numbers[..] else {
+        let [seed, first_writer, writers, segment_size, file_size, truncates] = numbers[..] else {
             return None;
         };
-        let (first_writer, writers) = (first_writer as u32, writers as u32);
-        Some(Self { seed, first_writer, writers, segment_size, file_size })
+        let (first_writer, writers, truncates) =
+            (first_writer as u32, writers as u32, truncates != 0);
+        Some(Self { seed, first_writer, writers, segment_size, file_size, truncates })
+    }
+
+    /// Longer than any file of the log: a record has at most the size of a file and a half.
+    pub(super) const fn longest_file(&self) -> u64 {
+        2 * self.file_size
     }
 }
 
@@ -100,7 +112,12 @@ pub(super) struct Op {
     pub(super) kind: Kind,
     pub(super) payloads: Vec<Vec<u8>>,
     pub(super) wait: Wait,
+    /// Then it truncates the log before the record that came so many before its last, or its first.
+    pub(super) truncate: Option<usize>,
 }
+
+/// A writer truncates the log once in so many steps, beginning with one of the first.
+const TRUNCATES: u64 = 5;
 
 impl Op {
     /// Step `number` of `writer`.
@@ -139,7 +156,11 @@ impl Op {
             payload.truncate(len as usize);
             payload
         });
-        Self { kind, payloads: payloads.collect(), wait }
+        let payloads = payloads.collect();
+        // Behind a record that nobody has waited for, too.
+        let truncates = shape.truncates && (number + u64::from(writer)) % TRUNCATES == 0;
+        let truncate = truncates.then(|| random.below(16) as usize);
+        Self { kind, payloads, wait, truncate }
     }
 
     fn len(shape: &Shape, random: &mut Random, kind: Kind, least: u64) -> u64 {
@@ -176,8 +197,7 @@ impl Digest {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape { seed: 1, first_writer: 0, writers: 4, segment_size: 8192, file_size: 65536 };
+    const SHAPE: Shape = Shape::small(1, 4);
 
     #[test]
     fn every_kind_of_step_and_every_size_comes_and_comes_again() {
@@ -190,6 +210,10 @@ mod tests {
         for wait in [Wait::Durable, Wait::Future, Wait::Sync, Wait::Mark, Wait::Not] {
             assert!(ops.iter().any(|op| op.wait == wait), "{wait:?}");
         }
+        assert!(ops.iter().any(|op| op.truncate == Some(0)));
+        assert!(ops.iter().any(|op| op.truncate.is_some_and(|back| back > 10)));
+        let kept = Shape { truncates: false, ..SHAPE };
+        assert!((0..100).all(|number| Op::of(&kept, 3, number).truncate.is_none()));
         let of = |range: std::ops::Range<usize>| {
             let lens = ops.iter().flat_map(|op| &op.payloads).map(Vec::len);
             lens.filter(|len| range.contains(len)).count()

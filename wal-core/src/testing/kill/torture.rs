@@ -49,11 +49,17 @@ impl Plan {
 pub struct Tally {
     /// Processes killed while they appended.
     pub killed_at_work: u64,
+    /// Of them, those that had begun a truncation and not reported its end.
+    pub killed_truncating: u64,
     /// Processes killed between beginning to open the log and having opened it.
     pub killed_opening: u64,
     /// Reports that something is durable.
     pub acknowledgements: u64,
-    /// Records in the log in the end.
+    /// Reports that the log was truncated.
+    pub truncations: u64,
+    /// Of them, those that have moved its start.
+    pub freeing_truncations: u64,
+    /// Records read back, after all rounds together.
     pub records: u64,
     /// Recoveries that found a torn end, decidable or not.
     pub torn: u64,
@@ -64,11 +70,14 @@ pub struct Tally {
 impl Tally {
     /// Its numbers by name, for a table.
     #[must_use]
-    pub const fn counts(&self) -> [(&'static str, u64); 6] {
+    pub const fn counts(&self) -> [(&'static str, u64); 9] {
         [
-            ("kill rounds", self.killed_at_work),
+            ("kills at work", self.killed_at_work),
+            ("kills while truncating", self.killed_truncating),
             ("kills while opening", self.killed_opening),
-            ("acknowledgements checked", self.acknowledgements),
+            ("acknowledgements before kills", self.acknowledgements),
+            ("truncations before kills", self.truncations),
+            ("truncations that freed files", self.freeing_truncations),
             ("records recovered after kills", self.records),
             ("torn ends", self.torn),
             ("second openers refused", self.locked_out),
@@ -101,9 +110,13 @@ pub fn torture<S: SegmentSink>(
             format!("{wrong} (round {round} of seed {}; kills are timed)", plan.shape.seed)
         })?;
     }
-    torture.tally.acknowledgements = torture.ledger.acknowledgements();
-    torture.tally.records = torture.ledger.records() as u64;
-    Ok(torture.tally)
+    let Torture { tally, ledger, .. } = torture;
+    Ok(Tally {
+        acknowledgements: ledger.acknowledgements(),
+        truncations: ledger.truncations(),
+        freeing_truncations: ledger.freeing_truncations(),
+        ..tally
+    })
 }
 
 struct Torture<'a, S: SegmentSink> {
@@ -163,7 +176,10 @@ impl<S: SegmentSink> Torture<'_, S> {
             return Err("the victim ended before it was killed: see its message".into());
         }
         match (shape.writers, watch.began, watch.opened) {
-            (1.., _, Some(_)) => self.tally.killed_at_work += 1,
+            (1.., _, Some(_)) => {
+                self.tally.killed_at_work += 1;
+                self.tally.killed_truncating += u64::from(self.ledger.is_truncating());
+            }
             (_, Some(_), None) => self.tally.killed_opening += 1,
             _ => {}
         }
@@ -193,11 +209,13 @@ impl<S: SegmentSink> Torture<'_, S> {
             self.tally.torn += 1;
         }
         self.ledger.settle(&wal, &report)?;
+        self.tally.records += report.records;
         let unreadable = |error| format!("UNREADABLE: {error}");
         let once = read_all(&wal).map_err(unreadable)?;
         drop(wal);
         let (wal, again) = open()?;
-        let same = (again.records, again.end) == (report.records, report.end);
+        let of = |report: &RecoveryReport| (report.start, report.records, report.end);
+        let same = of(&again) == of(&report);
         if !same || again.verdict != Verdict::Clean || !again.set_aside.is_empty() {
             return Err(format!("NOT IDEMPOTENT: first {report}; then {again}"));
         }

@@ -1,4 +1,4 @@
-//! The victim's side: writers that append, wait, and tell.
+//! The victim's side: writers that append, wait, truncate, and tell.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -77,7 +77,7 @@ impl Writers {
     ) -> Vec<Error> {
         thread::scope(|scope| {
             let Shape { first_writer, writers, .. } = self.shape;
-            let writer = |index| Writer { index, of: self, wal, acknowledged, last: None };
+            let writer = |index| Writer { index, of: self, wal, acknowledged, records: Vec::new() };
             let threads: Vec<_> = (first_writer..first_writer + writers)
                 .map(|index| scope.spawn(move || writer(index).run()))
                 .collect();
@@ -95,8 +95,8 @@ struct Writer<'a, S: SegmentSink> {
     of: &'a Writers,
     wal: &'a Wal<S>,
     acknowledged: &'a (dyn Fn(u64) + Sync),
-    /// Its last record.
-    last: Option<Lsn>,
+    /// Its records; of a batch, the last.
+    records: Vec<Lsn>,
 }
 
 impl<S: SegmentSink> Writer<'_, S> {
@@ -131,18 +131,19 @@ impl<S: SegmentSink> Writer<'_, S> {
             }
             Kind::GivenUp => drop(self.wal.reserve(op.payloads[0].len())?),
         }
-        self.wait(op.wait)
+        self.wait(op.wait)?;
+        op.truncate.map_or(Ok(()), |back| self.truncate(back))
     }
 
     /// Tells where the record is, or the batch whose `last` record is none of the first.
     fn at(&mut self, lsn: Lsn, last: usize, batch: &[Vec<u8>]) {
         tell(&format!("at {} {lsn}", self.index));
         let before: usize = batch.iter().take(last).map(|payload| stored_len(payload.len())).sum();
-        self.last = Some(lsn.advance(before as u64));
+        self.records.push(lsn.advance(before as u64));
     }
 
     fn wait(&self, wait: Wait) -> Result<(), Error> {
-        let Some(last) = self.last else { return Ok(()) };
+        let Some(&last) = self.records.last() else { return Ok(()) };
         match wait {
             Wait::Durable => self.wal.wait_durable(last)?,
             Wait::Future => block_on(self.wal.durable(last))?,
@@ -153,6 +154,16 @@ impl<S: SegmentSink> Writer<'_, S> {
         tell(&format!("durable {last}"));
         // Relaxed: only a count.
         (self.acknowledged)(self.of.acknowledgements.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(())
+    }
+
+    /// Truncates the log before the record that came `back` before the last one, or the first one.
+    fn truncate(&self, back: usize) -> Result<(), Error> {
+        let index = self.records.len().saturating_sub(1 + back);
+        let Some(&lsn) = self.records.get(index) else { return Ok(()) };
+        tell(&format!("truncate {} {lsn}", self.index));
+        let start = self.wal.truncate_before(lsn)?.start;
+        tell(&format!("truncated {} {start}", self.index));
         Ok(())
     }
 }
