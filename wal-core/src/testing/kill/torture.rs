@@ -17,7 +17,7 @@ use crate::wal::Wal;
 /// Every recovery reads all of a log: so none grows for ever.
 const ROUNDS_OF_A_LOG: u32 = 12;
 
-/// A victim that has not opened its log by then never will.
+/// A victim whose moment has not come by then will never get there.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How to torture.
@@ -135,6 +135,8 @@ struct Torture<'a, S: SegmentSink> {
 enum Moment {
     /// So long after it has opened the log.
     Working(Duration),
+    /// So long after a writer began the truncation of this number.
+    Truncating(usize, Duration),
     /// So long after it began to, even if that is over.
     Opening(Duration),
 }
@@ -143,7 +145,12 @@ impl<S: SegmentSink> Torture<'_, S> {
     fn round(&mut self, round: u32) -> Result<(), String> {
         let longest = self.plan.longest.as_micros() as u64;
         let shape = Shape { seed: self.random.next(), ..self.plan.shape };
-        let moment = Moment::Working(Duration::from_micros(self.random.below(longest)));
+        let moment = if shape.truncates && !round.is_multiple_of(2) {
+            let delay = Duration::from_micros(self.random.below(300));
+            Moment::Truncating(self.random.below(24) as usize, delay)
+        } else {
+            Moment::Working(Duration::from_micros(self.random.below(longest)))
+        };
         self.life(shape, moment, round.is_multiple_of(4))?;
         // Recovery from that death dies, too, perhaps more than once.
         for _ in 0..self.random.below(3) {
@@ -163,7 +170,7 @@ impl<S: SegmentSink> Torture<'_, S> {
         let child = command.spawn().map_err(|error| format!("cannot start a victim: {error}"))?;
         let mut victim = Victim(child);
         let lines = listen(victim.0.stdout.take());
-        let mut watch = Watch { started: Instant::now(), began: None, opened: None };
+        let mut watch = Watch::new();
         watch.until(moment, &lines, &mut self.ledger)?;
         if intrude && watch.opened.is_some() {
             self.intrude()?;
@@ -276,9 +283,24 @@ struct Watch {
     began: Option<Instant>,
     /// How long it took to open the log, once it has.
     opened: Option<Duration>,
+    /// When its writers began to truncate.
+    truncations: Vec<Instant>,
 }
 
 impl Watch {
+    fn new() -> Self {
+        Self { started: Instant::now(), began: None, opened: None, truncations: Vec::new() }
+    }
+
+    /// When the moment is, if that is known by now.
+    fn time_of(&self, moment: Moment) -> Option<Instant> {
+        match moment {
+            Moment::Opening(delay) => Some(self.began? + delay),
+            Moment::Working(delay) => Some(self.began? + self.opened? + delay),
+            Moment::Truncating(number, delay) => Some(*self.truncations.get(number)? + delay),
+        }
+    }
+
     /// Listens until it is time to kill, or the process is gone.
     fn until(
         &mut self,
@@ -287,24 +309,16 @@ impl Watch {
         ledger: &mut Ledger,
     ) -> Result<(), String> {
         loop {
-            let deadline = match (moment, self.began, self.opened) {
-                (Moment::Opening(delay), Some(began), _) => began + delay,
-                (Moment::Working(delay), Some(began), Some(opened)) => began + opened + delay,
-                _ => self.started + PATIENCE,
-            };
+            let time = self.time_of(moment);
+            let deadline = time.unwrap_or(self.started + PATIENCE);
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.note(&line, ledger)?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {
-                    let waits = matches!(moment, Moment::Working(_)) && self.opened.is_none();
-                    if waits || self.began.is_none() {
-                        return Err("HANGS: the log was not opened in a minute".into());
-                    }
-                    return Ok(());
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
             if Instant::now() >= deadline {
-                return Ok(());
+                let hangs = "HANGS: the moment to kill it did not come in a minute";
+                return time.map(drop).ok_or_else(|| hangs.into());
             }
         }
     }
@@ -317,6 +331,9 @@ impl Watch {
         if let (true, Some(began)) = (line.starts_with("ready "), self.began) {
             self.opened = Some(began.elapsed());
             return Ok(());
+        }
+        if line.starts_with("truncate ") {
+            self.truncations.push(Instant::now());
         }
         ledger.note(line)
     }
