@@ -42,7 +42,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store in `dir`: loads its checkpoint and replays the log from there.
     pub(crate) fn open(dir: &Path, options: Options) -> Outcome<Self> {
-        fs::create_dir_all(dir)?;
+        // Makes `dir`, too, and its name durable.
         let (wal, _) = open(dir.join("log"), options)?;
         let (mut map, from) = match fs::read(dir.join("checkpoint")) {
             Ok(bytes) => decode_checkpoint(&bytes).ok_or("the checkpoint is damaged")?,

@@ -85,8 +85,8 @@ impl Queue {
         Ok(id)
     }
 
-    /// The next message, or `None` if there is none within `timeout`. Only what is durable is handed
-    /// out: no crash takes back what a consumer has seen.
+    /// The next message, or `None` if none comes within `timeout`; one that is dropped meanwhile is for
+    /// the next call. Only what is durable is handed out: no crash takes back what a consumer has seen.
     pub(crate) fn receive(&self, timeout: Duration) -> Result<Option<Delivery<'_>>, Error> {
         let delivery = |(id, payload)| Delivery { queue: self, id, payload, over: false };
         if let Some(again) = lock(&self.open).returned.pop() {

@@ -23,7 +23,7 @@ use openraft::{Entry, EntryPayload, ErrorSubject, LogId, RaftLogReader, StorageE
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 use wal_core::testing::sim::{SimDisk, SimOptions, SimSink, Survival};
-use wal_core::{Options, SegmentSink, Wal};
+use wal_core::{Options, SegmentSink, Verdict, Wal};
 use wal_io_std::{FileOptions, FileSink, Preparation};
 
 use kv::{NodeId, Set, Types};
@@ -301,6 +301,24 @@ async fn reached(gate: &Arc<Gate>) {
     tokio::time::timeout(Duration::from_secs(30), reached).await.expect("nobody syncs").unwrap();
 }
 
+/// As it is after openraft has had the store.
+#[test]
+fn a_reader_closes_the_log_of_a_store_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        let mut store = open_files(dir.path()).await;
+        store.save_committed(Some(log_id(1, 1, 3))).await.unwrap();
+        let reader = store.get_log_reader().await;
+        drop(store);
+        reader.close().await.unwrap();
+        let at = dir.path().to_owned();
+        let open = move |options| wal_io_std::open(at, options);
+        let (mut store, report) = Store::open(options(), open).await.unwrap();
+        assert_eq!(report.verdict, Verdict::Closed);
+        assert_eq!(store.read_committed().await.unwrap(), Some(log_id(1, 1, 3)));
+    });
+}
+
 #[test]
 fn votes_cuts_and_purges_return_when_they_are_durable() {
     for op in [Op::Vote(3), Op::Truncate(2), Op::Purge(1, 1)] {
@@ -411,6 +429,49 @@ fn a_log_that_is_none_of_a_store_is_refused_by_its_place() {
             run(LogStore::<Types, _>::open(options(), open)).map(drop).unwrap_err().to_string();
         assert!(error.contains(says) && error.contains(&format!("LSN {}", lsns[1])), "{error}");
     }
+}
+
+/// What a snapshot has, appended once more, is nowhere in the way: not when it comes with gaps, and
+/// not when the record that says how far was purged is gone.
+#[test]
+fn entries_that_were_purged_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        let mut store = open_files(dir.path()).await;
+        store.purge(log_id(1, 1, 10)).await.unwrap();
+        store.blocking_append((0..300).map(|n| entry(1, n * 7 % 11))).await.unwrap();
+        store.blocking_append((8..20).map(|index| entry(1, index))).await.unwrap();
+        store.purge(log_id(1, 1, 12)).await.unwrap();
+        let expected = Model::of(&mut store).await;
+        store.close().await.unwrap();
+        assert_eq!(Model::of(&mut open_files(dir.path()).await).await, expected);
+    });
+}
+
+/// A reader that is overtaken by a purge on its way leaves no hole: engines look at the first and the
+/// last entry only.
+#[test]
+fn what_is_purged_under_a_reader_leaves_no_hole() {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        let (layer, mut store) = open_faulty(dir.path()).await;
+        for from in (0..400).step_by(10) {
+            store.blocking_append((from..from + 10).map(|index| entry(1, index))).await.unwrap();
+        }
+        let mut reader = store.get_log_reader().await;
+        let gate = Arc::new(Gate::default());
+        let _open = gate.opened_at_last();
+        // With some entries of the first file read, and more of it to come.
+        layer.inject(Call::Read, ".wal", 9, 1, Fault::Gate(Arc::clone(&gate)));
+        let reading = tokio::spawn(async move { reader.try_get_log_entries(..).await.unwrap() });
+        reached(&gate).await;
+        store.purge(log_id(1, 1, 300)).await.unwrap();
+        gate.open();
+        let entries = reading.await.unwrap();
+        let found: Vec<_> = entries.iter().map(|entry| entry.log_id.index).collect();
+        assert!(found[0] > 0, "nothing was freed");
+        assert!(found.iter().copied().eq(found[0]..400), "{found:?}");
+    });
 }
 
 /// A reader that is overtaken by a purge finds fewer entries, and no others.

@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "the program's own main")]
 #[path = "../../examples/kv.rs"]
 mod example;
+#[cfg(target_os = "linux")]
+#[path = "kv_failing.rs"]
+pub(crate) mod failing;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -38,7 +38,9 @@
 //! covers all of them.
 //!
 //! No thread of the runtime ever waits for I/O: what blocks goes to `spawn_blocking`, by
-//! [`Options::executor`] or directly.
+//! [`Options::executor`] or directly. That includes the end, if a reader was taken before the store
+//! went to openraft and is [closed](LogReader::close) once openraft is shut down; otherwise whoever
+//! drops the last handle writes what is left.
 //!
 //! # Why `truncate` writes a record
 //!
@@ -74,9 +76,9 @@
 //! With a log for each group, as here, a sync covers one group. Many groups in one log share every
 //! sync. Then each record names its group, opening sorts them to one [`State`] each, and space is
 //! freed before the lowest [`State::needed_from`] of all: a group that is idle holds the log up, so let
-//! it purge, which writes its marks anew, or write its last entries anew. Nothing else here changes,
-//! since nothing relies on what the next record is; but one writer has to see to the order of each
-//! group's records, as `&mut self` does here.
+//! it purge, which writes its marks anew, or write its last entries anew, as one batch behind a
+//! `Cut`. Nothing else here changes, since nothing relies on what the next record is; but one writer
+//! has to see to the order of each group's records, as `&mut self` does here.
 
 #![allow(clippy::result_large_err, reason = "openraft's errors are what they are")]
 
@@ -176,13 +178,10 @@ impl<C: RaftTypeConfig, S: SegmentSink> LogStore<C, S> {
     ///
     /// If the log cannot be closed: what was acknowledged is safe all the same.
     pub(crate) async fn close(self) -> Outcome<C, ()> {
-        let Self { reader: LogReader { shared }, waiting, acknowledging } = self;
+        let Self { reader, waiting, acknowledging } = self;
         drop(waiting);
         acknowledging.await.map_err(|error| failed(ErrorVerb::Write, &error))?;
-        let wal = shared.wal.clone();
-        drop(shared);
-        blocking(move || wal.close().map_err(|error| failed(ErrorVerb::Write, &error))).await?;
-        Ok(())
+        reader.close().await
     }
 
     /// [`append`](RaftLogStorage::append) with any callback.
@@ -196,7 +195,9 @@ impl<C: RaftTypeConfig, S: SegmentSink> LogStore<C, S> {
         entries: impl IntoIterator<Item = C::Entry>,
         done: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> Outcome<C, ()> {
-        let records = entries.into_iter().map(Record::Entry).collect::<Vec<_>>();
+        let mut records = entries.into_iter().map(Record::Entry).collect::<Vec<_>>();
+        // What a snapshot has is not written: it need not be consecutive, as the log has to be.
+        self.reader.shared.memory().state.leave_out_purged(&mut records);
         let last = self.put(&records, StorageIOError::write_logs).await?;
         let waiting = Waiting { last, done: Box::new(done) };
         // Only with its runtime does the other side end before this one.
@@ -419,6 +420,19 @@ impl<C: RaftTypeConfig, S: SegmentSink> RaftLogReader<C> for LogReader<C, S> {
 }
 
 impl<C: RaftTypeConfig, S: SegmentSink> LogReader<C, S> {
+    /// Closes the log, for the store as well: for whoever has given that to openraft, and has shut
+    /// openraft down.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LogStore::close`].
+    pub(crate) async fn close(self) -> Outcome<C, ()> {
+        let wal = self.shared.wal.clone();
+        drop(self);
+        let closed = move || wal.close().map_err(|error| failed(ErrorVerb::Write, &error));
+        blocking(closed).await.map(drop)
+    }
+
     fn find(&self, range: &impl RangeBounds<u64>) -> Vec<Found<C>> {
         let memory = self.shared.memory();
         let places = memory.state.range(range).map(|place| Found {
@@ -440,8 +454,11 @@ impl<C: RaftTypeConfig, S: SegmentSink> Shared<C, S> {
                 Some(bytes) => Record::<C>::decode(&bytes),
                 None => match self.wal.read_at(lsn) {
                     Ok(bytes) => Record::<C>::decode(&bytes),
-                    // Purged since it was found.
-                    Err(Error::Truncated { .. }) if !self.has(lsn, log_id.index) => continue,
+                    // Purged since it was found, and so was all before it: no hole is left.
+                    Err(Error::Truncated { .. }) if !self.has(lsn, log_id.index) => {
+                        entries.clear();
+                        continue;
+                    }
                     Err(cause) => return Err(error(AnyError::new(&cause)).into()),
                 },
             };

@@ -59,10 +59,6 @@ impl<C: RaftTypeConfig> State<C> {
     pub(crate) fn apply(&mut self, lsn: Lsn, change: Change<C>) -> Result<(), NotConsecutive<C>> {
         match change {
             Change::Entry(log_id) => {
-                // Appended to a snapshot that has it.
-                if self.is_purged(&log_id) {
-                    return Ok(());
-                }
                 check_next::<C>(self.places.back().map(|place| &place.log_id), &log_id)?;
                 self.places.push_back(Place { log_id, lsn });
             }
@@ -92,7 +88,7 @@ impl<C: RaftTypeConfig> State<C> {
         C: 'a,
     {
         let mut last = self.last();
-        for next in entries.filter(|next| !self.is_purged(next)) {
+        for next in entries {
             check_next::<C>(last, next)?;
             last = Some(next);
         }
@@ -108,8 +104,13 @@ impl<C: RaftTypeConfig> State<C> {
         }
     }
 
-    fn is_purged(&self, log_id: &LogId<C::NodeId>) -> bool {
-        self.marks.purged.as_ref().is_some_and(|purged| log_id.index <= purged.index)
+    /// Leaves out the entries that a snapshot has already.
+    pub(crate) fn leave_out_purged(&self, records: &mut Vec<Record<C>>) {
+        let Some(purged) = &self.marks.purged else { return };
+        records.retain(|record| match record {
+            Record::Entry(entry) => entry.get_log_id().index > purged.index,
+            Record::Cut(_) | Record::Marks(_) => true,
+        });
     }
 
     /// The last entry, or else the last one purged.
