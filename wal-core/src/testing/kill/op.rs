@@ -158,7 +158,7 @@ impl Op {
         });
         let payloads = payloads.collect();
         // Behind a record that nobody has waited for, too.
-        let truncates = shape.truncates && (number + u64::from(writer)) % TRUNCATES == 0;
+        let truncates = shape.truncates && (number + u64::from(writer)).is_multiple_of(TRUNCATES);
         let truncate = truncates.then(|| random.below(16) as usize);
         Self { kind, payloads, wait, truncate }
     }
