@@ -441,6 +441,7 @@ fn entries_that_were_purged_are_left_out() {
         store.purge(log_id(1, 1, 10)).await.unwrap();
         store.blocking_append((0..300).map(|n| entry(1, n * 7 % 11))).await.unwrap();
         store.blocking_append((8..20).map(|index| entry(1, index))).await.unwrap();
+        store.blocking_append([entry(1, 5), entry(1, 9)]).await.unwrap();
         store.purge(log_id(1, 1, 12)).await.unwrap();
         let expected = Model::of(&mut store).await;
         store.close().await.unwrap();
