@@ -186,7 +186,8 @@ fn worker() -> (impl Fn(Job) + Send + Sync + 'static, thread::JoinHandle<usize>)
     (move |job| send.send(job).unwrap(), handle)
 }
 
-/// A poll never runs the sink: it returns while the sink is blocked, and the task is woken later.
+/// A poll never runs the sink: it returns while the sink is blocked, and the task that has polled last
+/// is woken later.
 #[test]
 fn a_pending_commit_does_not_block_the_polling_thread() {
     let disk = MemDisk::new();
@@ -195,17 +196,19 @@ fn a_pending_commit_does_not_block_the_polling_thread() {
     let (wal, _) = Wal::open(sink, tiny().executor(executor)).unwrap();
     control.on_sync(Rule::Block);
     let a = wal.append(b"a").unwrap();
-    let waker = Arc::new(CountingWaker(AtomicUsize::new(0), thread::current()));
+    let wakers = [(); 2].map(|()| Arc::new(CountingWaker(AtomicUsize::new(0), thread::current())));
+    let woken = || [0, 1].map(|task: usize| wakers[task].0.load(Ordering::SeqCst));
     {
         let mut future = pin!(wal.durable(a.lsn));
-        let task = Waker::from(Arc::clone(&waker));
-        assert!(future.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+        let [first, task] = [0, 1].map(|task: usize| Waker::from(Arc::clone(&wakers[task])));
+        assert!(future.as_mut().poll(&mut Context::from_waker(&first)).is_pending());
         control.await_blocked();
         assert!(future.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
         control.on_sync(Rule::Pass);
-        while waker.0.load(Ordering::SeqCst) == 0 {
+        while woken() == [0, 0] {
             thread::park();
         }
+        assert_eq!(woken(), [0, 1]);
         assert!(future.as_mut().poll(&mut Context::from_waker(&task)).is_ready());
     }
     assert_eq!(wal.read_at(a.lsn).unwrap(), b"a");
