@@ -57,9 +57,9 @@ fn crashes_lose_nothing_acknowledged() {
     random("crashes", 400, 250);
 }
 
-#[test]
-fn what_once_failed_passes() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions");
+/// Runs each target on the inputs kept for it in `fuzz/KIND`; returns how many there were.
+fn kept(kind: &str) -> usize {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind);
     let mut count = 0;
     for target in TARGETS {
         // A target without a directory has never failed.
@@ -71,6 +71,20 @@ fn what_once_failed_passes() {
             count += 1;
         }
     }
+    count
+}
+
+#[test]
+fn what_once_failed_passes() {
+    let count = kept("regressions");
     println!("count: regression inputs {count}");
     assert!(count >= 5, "the inputs are not where they were");
+}
+
+/// What fuzzers begin with: inputs that take different paths.
+#[test]
+fn the_seeds_of_the_fuzzers_pass() {
+    let count = kept("seeds");
+    println!("count: seed inputs {count}");
+    assert!(count >= 100, "the inputs are not where they were");
 }
