@@ -23,9 +23,10 @@ If(holds, event) == IF holds THEN <<event>> ELSE <<>>
 Tells(w) ==
     LET l == loc[w] IN
     CASE pc[w] = "rBase" -> << <<"Reserve", l.gen, loc'[w].lsn, l.len>> >>
-      [] pc[w] = "commit" -> << <<"Commit", l.gen, l.lsn, l.len>> >> \o HandsOver(w)
+      [] pc[w] = "commit" -> << <<"Commit", l.gen, l.lsn, l.len>> >>
+      [] pc[w] = "late" -> HandsOver(w)
       [] pc[w] = "s1" -> << <<"Seal", l.gen, l.at>> >>
-      [] pc[w] = "s4" -> HandsOver(w)
+      [] pc[w] = "s5" -> HandsOver(w)
       [] pc[w] = "a3" -> << <<"Activate", l.tgt, l.nb>> >>
       [] pc[w] = "tell" ->
            LET served == IF l.act THEN Served ELSE {} IN Wakes(served) \o Wakes(Woken(w) \ served)

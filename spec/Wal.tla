@@ -7,6 +7,7 @@ EXTENDS Integers, Sequences, FiniteSets, TLC
 CONSTANTS
     Writers,        \* the threads: each appends, waits and, if nobody else does, leads
     NSeg,           \* segments of the ring
+    NStripes,       \* stripes of a segment's count of committed units
     Cap,            \* units of a segment; its header takes none
     Lens,           \* lengths of records that go through the ring
     DirectLens,     \* lengths of frames written directly
@@ -29,6 +30,7 @@ SEALED == 100       \* the bias of a sealed segment's fill
 QUEUED == 1000      \* the fill of a free segment
 DEEP == -2          \* why a leader submits no more: as many writes as allowed are in flight
 Slots == 0 .. NSeg - 1
+Stripes == 1 .. NStripes
 Slot(gen) == gen % NSeg
 Max(a, b) == IF a > b THEN a ELSE b
 SetMax(S) == CHOOSE x \in S : \A y \in S : y <= x
@@ -39,13 +41,15 @@ SumLen(S) == IF S = {} THEN 0 ELSE LET x == CHOOSE x \in S : TRUE IN x.len + Sum
 VARIABLES
     \* The ring (wal-core/src/segment).
     tail,           \* slot -> [gen, pos]: the life, and units reserved; closed if pos > Cap
-    fill,           \* slot -> units committed, biased once sealed
+    stripe,         \* slot -> stripe -> [n, swept]: units committed, whether the sealer counted them
+    fill,           \* slot -> units committed that no sealer counts in a stripe; biased once sealed
     gate,           \* slot -> arrivals
     base,           \* slot -> first stream position
     sealed,         \* slot -> where it was sealed
     direct,         \* slot -> length of the direct frame behind it
     next,           \* slot -> base of the next segment
     current,        \* the life that is, or was last, active
+    full,           \* somebody has found it closed
     mem,            \* slot -> units of memory
     \* Shared by all handles (wal-core/src/shared.rs).
     poisoned, written, durable,
@@ -71,8 +75,8 @@ VARIABLES
     disk, recovered,\* after a crash
     phase, life, used
 
-ring == <<tail, fill, gate, base, sealed, direct, next, current, mem>>
-words == <<tail, fill, gate, base, sealed, direct, next, current>>
+ring == <<tail, stripe, fill, gate, base, sealed, direct, next, current, full, mem>>
+words == <<tail, stripe, fill, gate, base, sealed, direct, next, current, full>>
 marks == <<poisoned, written, durable>>
 desk == <<leader, news, regs, abandoned, refusals>>
 pipe == <<pnext, pawait, flights, held>>
@@ -84,18 +88,20 @@ vars == <<ring, marks, desk, pipe, sink, pc, loc, ops, ghost, world, used>>
 NoLoc == [cur |-> 0, gen |-> 0, at |-> 0, len |-> 0, lsn |-> 0, i |-> 0, dl |-> 0, tgt |-> 0,
           nb |-> 0, ret |-> "", op |-> "", act |-> FALSE, ho |-> FALSE, need |-> NoNeed,
           goal |-> 0, dg |-> 0, stuck |-> -1, prog |-> FALSE, refd |-> FALSE, ref0 |-> 0,
-          wcap |-> 0, nxt |-> 0, void |-> FALSE]
+          wcap |-> 0, nxt |-> 0, void |-> FALSE, found |-> 0]
 NoBudget == [direct |-> 0, errors |-> 0, refusals |-> 0, crashes |-> 0, truncates |-> 0]
 
 Tail0 == [s \in Slots |-> [gen |-> s, pos |-> IF s = 0 THEN 0 ELSE Cap + 1]]
 Fill0 == [s \in Slots |-> IF s = 0 THEN 0 ELSE QUEUED]
+Stripe0 == [s \in Slots |-> [k \in Stripes |-> [n |-> 0, swept |-> FALSE]]]
 Gate0 == [s \in Slots |-> IF s = 0 THEN 0 ELSE 1]
 AtAll(x) == [s \in Slots |-> x]
 Mem0 == AtAll([i \in 1 .. Cap |-> Junk])
 
 Init ==
-    /\ tail = Tail0 /\ fill = Fill0 /\ gate = Gate0 /\ base = AtAll(0) /\ sealed = AtAll(0)
-    /\ direct = AtAll(0) /\ next = AtAll(0) /\ current = 0 /\ mem = Mem0
+    /\ tail = Tail0 /\ stripe = Stripe0 /\ fill = Fill0 /\ gate = Gate0 /\ base = AtAll(0) /\ sealed = AtAll(0)
+    /\ direct = AtAll(0) /\ next = AtAll(0) /\ current = 0 /\ full = FALSE
+    /\ mem = Mem0
     /\ poisoned = FALSE /\ written = 0 /\ durable = 0
     /\ leader = NoOne /\ news = FALSE /\ regs = [w \in Writers |-> NoNeed]
     /\ abandoned = {} /\ refusals = 0
@@ -153,26 +159,23 @@ Begin(w) ==
                  /\ UNCHANGED ops
     /\ UNCHANGED <<ring, marks, desk, pipe, sink, ghost, world>>
 
-\* Reserve: load `current`.
+\* Reserve: load `current`. Nobody adds to a word that is known to be closed.
 ReserveLoad(w) ==
-    /\ pc[w] = "rLoad" /\ Goto(w, "rCheck")
-    /\ Set(w, [loc[w] EXCEPT !.cur = current, !.lsn = IF Mutant = "BaseReadFirst"
-                                                      THEN base[Slot(current)] ELSE 0])
+    /\ pc[w] = "rLoad"
+    /\ IF full
+       THEN /\ Goto(w, "tell")
+            /\ Set(w, [loc[w] EXCEPT !.need = [k |-> "S", v |-> current, e |-> 0], !.ret = "w0"])
+       ELSE /\ Goto(w, "rAdd")
+            /\ Set(w, [loc[w] EXCEPT !.cur = current, !.lsn = IF Mutant = "BaseReadFirst"
+                                                              THEN base[Slot(current)] ELSE 0])
     /\ UNCHANGED <<ring, marks, desk, pipe, sink, ops, ghost, world, used>>
 
-\* Reserve: look whether the word is open.
-ReserveCheck(w) ==
-    /\ pc[w] = "rCheck"
-    /\ Goto(w, IF Open(Slot(loc[w].cur)) THEN "rAdd" ELSE "rFull") /\ UNCHANGED loc
-    /\ UNCHANGED <<ring, marks, desk, pipe, sink, ops, ghost, world, used>>
-
-\* Reserve: closed; load `current` again.
+\* Reserve: closed; say so, unless a later life is active.
 ReserveFull(w) ==
-    /\ pc[w] = "rFull"
-    /\ IF current # loc[w].cur THEN Goto(w, "rLoad") /\ UNCHANGED loc
-       ELSE /\ Goto(w, "tell")
-            /\ Set(w, [loc[w] EXCEPT !.need = [k |-> "S", v |-> loc[w].cur, e |-> 0], !.ret = "w0"])
-    /\ UNCHANGED <<ring, marks, desk, pipe, sink, ops, ghost, world, used>>
+    /\ pc[w] = "rFull" /\ Goto(w, "rLoad") /\ UNCHANGED loc
+    /\ full' = (full \/ current = loc[w].cur \/ Mutant = "FullMisplaced")
+    /\ UNCHANGED <<tail, stripe, fill, gate, base, sealed, direct, next, current, mem, marks, desk,
+                   pipe, sink, ops, ghost, world, used>>
 
 \* Reserve: the addition. Granted, or the one that straddles the end, or to a closed word.
 Reserve(w) ==
@@ -184,7 +187,7 @@ Reserve(w) ==
     IN
     /\ pc[w] = "rAdd"
     /\ tail' = [tail EXCEPT ![s].pos = IF @ + l.len > Cap THEN Cap + 1 ELSE @ + l.len]
-    /\ IF ~Open(s) THEN Goto(w, "rLoad") /\ UNCHANGED <<loc, hi, resv>>
+    /\ IF ~Open(s) THEN Goto(w, "rFull") /\ UNCHANGED <<loc, hi, resv>>
        ELSE IF granted
        THEN /\ Goto(w, "rBase") /\ Set(w, [l EXCEPT !.gen = t.gen, !.at = t.pos])
             /\ hi' = hi + l.len /\ resv' = [resv EXCEPT ![s] = @ + l.len]
@@ -192,7 +195,7 @@ Reserve(w) ==
             /\ Set(w, [l EXCEPT !.gen = t.gen, !.at = t.pos,
                                 !.ret = IF l.op = "direct" THEN "claimed" ELSE "rLoad"])
             /\ hi' = hi + l.dl /\ UNCHANGED resv
-    /\ UNCHANGED <<fill, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<stripe, fill, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ranges, handed, acked, world, used>>
 
 \* Reserve: base and salt, after the addition.
@@ -207,12 +210,15 @@ ReserveBase(w) ==
     /\ ranges' = ranges \cup {[lsn |-> lsn, len |-> l.len, t |-> Tag(w), gen |-> l.gen, at |-> l.at]}
     /\ UNCHANGED <<ring, marks, desk, pipe, sink, ops, hi, resv, handed, acked, world, used>>
 
+\* A later life is not known to be full.
+Raise(gen) == current' = Max(current, gen) /\ full' = (full /\ gen <= current)
+
 \* Reserve: granted in a later life than the one looked for, whose activator may not have come to
 \* raise `current` yet.
 ReserveRaise(w) ==
-    /\ pc[w] = "rRaise" /\ current' = Max(current, loc[w].gen)
+    /\ pc[w] = "rRaise" /\ Raise(loc[w].gen)
     /\ Goto(w, IF loc[w].act \/ loc[w].ho THEN "tell" ELSE "copy") /\ UNCHANGED loc
-    /\ UNCHANGED <<tail, fill, gate, base, sealed, direct, next, mem, marks, desk, pipe, sink, ops,
+    /\ UNCHANGED <<tail, stripe, fill, gate, base, sealed, direct, next, mem, marks, desk, pipe, sink, ops,
                    ghost, world, used>>
 
 \* Copy: one unit.
@@ -239,19 +245,34 @@ HandOver(gen) ==
     handed' = LET n == Cardinality({h \in handed : h.gen = gen})
               IN handed \cup {[gen |-> gen, n |-> n + 1]}
 
-\* Commit: the addition to `fill`; whoever leaves last hands over.
+\* Commit: the addition to a stripe, any; what its sealer has counted already needs one more.
 Commit(w) ==
+    LET l == loc[w]
+        s == Slot(l.gen)
+    IN
+    /\ pc[w] = "commit"
+    /\ \E k \in Stripes :
+         /\ stripe' = [stripe EXCEPT ![s][k].n = @ + l.len]
+         /\ IF stripe[s][k].swept /\ Mutant # "CommitTooLate"
+            THEN Goto(w, "late") /\ UNCHANGED loc
+            ELSE /\ Goto(w, "appended")
+                 /\ Set(w, [l EXCEPT !.ho = FALSE, !.act = FALSE, !.ret = "appended", !.void = FALSE])
+    /\ UNCHANGED <<tail, fill, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe,
+                   sink, ops, ghost, world, used>>
+
+\* Commit: the addition to `fill`; whoever leaves last hands over.
+CommitLate(w) ==
     LET l == loc[w]
         s == Slot(l.gen)
         last == fill[s] + l.len = SEALED
     IN
-    /\ pc[w] = "commit"
+    /\ pc[w] = "late"
     /\ fill' = [fill EXCEPT ![s] = @ + l.len]
     /\ IF last THEN HandOver(l.gen) ELSE UNCHANGED handed
     /\ Set(w, [l EXCEPT !.ho = last, !.act = FALSE, !.ret = "appended", !.void = FALSE])
     /\ Goto(w, IF last THEN "tell" ELSE "appended")
-    /\ UNCHANGED <<tail, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
-                   ops, ranges, hi, resv, acked, world, used>>
+    /\ UNCHANGED <<tail, stripe, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe,
+                   sink, ops, ranges, hi, resv, acked, world, used>>
 
 \* What a writer's step obliges it to: one critical section.
 Tell(w) ==
@@ -289,7 +310,7 @@ SealStore(w) ==
     /\ Set(w, [l EXCEPT !.lsn = end])
     /\ ranges' = IF l.dl = 0 THEN ranges
                  ELSE ranges \cup {[lsn |-> end, len |-> l.dl + (IF Mutant = "ClaimTooShort" THEN 1 ELSE 0), t |-> Tag(w), gen |-> l.gen, at |-> Cap + 1]}
-    /\ UNCHANGED <<tail, fill, gate, base, current, mem, marks, desk, pipe, sink, ops,
+    /\ UNCHANGED <<tail, stripe, fill, gate, base, current, full, mem, marks, desk, pipe, sink, ops,
                    hi, resv, handed, acked, world, used>>
 
 \* A poisoned log does not rotate.
@@ -307,40 +328,53 @@ SealArrive(w) ==
     /\ IF gate[s] = 0 THEN Goto(w, "s4") /\ UNCHANGED loc
        ELSE /\ Goto(w, "a1")
             /\ Set(w, [l EXCEPT !.tgt = l.gen + 1, !.nb = next[Slot(l.gen)], !.act = TRUE])
-    /\ UNCHANGED <<tail, fill, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<tail, stripe, fill, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ghost, world, used>>
+
+\* Count the stripes, one after the other; who adds to one later adds to `fill`, too.
+SealSweep(w) ==
+    LET l == loc[w]
+        s == Slot(l.gen)
+    IN
+    /\ pc[w] = "s4"
+    /\ Set(w, [l EXCEPT !.i = (@ + 1) % NStripes, !.found = @ + stripe[s][l.i + 1].n])
+    /\ stripe' = [stripe EXCEPT ![s][l.i + 1].swept = Mutant # "SweptInSilence"]
+    /\ Goto(w, IF l.i + 1 = NStripes THEN "s5" ELSE "s4")
+    /\ UNCHANGED <<tail, fill, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe,
+                   sink, ops, ghost, world, used>>
 
 \* Add the bias: from here on the segment can be complete.
 SealFill(w) ==
     LET l == loc[w]
         s == Slot(l.gen)
-        reserved == IF Mutant = "SealForgetsStragglers" THEN fill[s] ELSE l.at
-        last == fill[s] = reserved
+        reserved == IF Mutant = "SealForgetsStragglers" THEN fill[s] + l.found ELSE l.at
+        last == fill[s] + l.found = reserved
     IN
-    /\ pc[w] = "s4"
-    /\ fill' = [fill EXCEPT ![s] = @ + SEALED - reserved]
+    /\ pc[w] = "s5"
+    /\ fill' = [fill EXCEPT ![s] = @ + SEALED - reserved + l.found]
     /\ IF last \/ Mutant = "HandOverTwice" THEN HandOver(l.gen) ELSE UNCHANGED handed
-    /\ Set(w, [l EXCEPT !.ho = (@ \/ last)])
+    /\ Set(w, [l EXCEPT !.ho = (@ \/ last), !.found = 0])
     /\ Goto(w, IF l.ret = "rLoad" THEN "rLoad" ELSE IF l.ret = "L3" THEN "LSealed" ELSE "tell")
-    /\ UNCHANGED <<tail, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
-                   ops, ranges, hi, resv, acked, world, used>>
+    /\ UNCHANGED <<tail, stripe, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe,
+                   sink, ops, ranges, hi, resv, acked, world, used>>
 
 \* Activate: the place, for whoever is granted.
 ActivatePlace(w) ==
     LET l == loc[w] s == Slot(l.tgt) IN
     /\ pc[w] = "a1" /\ Goto(w, "a2") /\ UNCHANGED loc
     /\ base' = IF Mutant = "BaseAfterActivation" THEN base ELSE [base EXCEPT ![s] = l.nb]
-    /\ UNCHANGED <<tail, fill, gate, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<tail, stripe, fill, gate, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ghost, world, used>>
 
-\* Activate: gate and fill. Nobody looks at either before the tail is of this life.
+\* Activate: gate, stripes and fill. Nobody looks at them before the tail is of this life.
 ActivateShut(w) ==
     LET s == Slot(loc[w].tgt) IN
     /\ pc[w] = "a2" /\ Goto(w, "a3") /\ UNCHANGED loc
     /\ gate' = IF Mutant = "GateLeftOpen" THEN gate ELSE [gate EXCEPT ![s] = 0]
+    /\ stripe' = [stripe EXCEPT ![s] = Stripe0[s]]
     /\ fill' = [fill EXCEPT ![s] = 0]
     /\ resv' = [resv EXCEPT ![s] = 0]
-    /\ UNCHANGED <<tail, base, sealed, direct, next, current, mem, marks, desk, pipe, sink, ops,
+    /\ UNCHANGED <<tail, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink, ops,
                    ranges, hi, handed, acked, world, used>>
 
 \* Activate: open the tail.
@@ -348,17 +382,17 @@ Activate(w) ==
     LET l == loc[w] IN
     /\ pc[w] = "a3" /\ Goto(w, "a4") /\ UNCHANGED loc
     /\ tail' = [tail EXCEPT ![Slot(l.tgt)] = [gen |-> l.tgt, pos |-> 0]]
-    /\ UNCHANGED <<fill, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<stripe, fill, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ghost, world, used>>
 
 \* Activate: raise `current`.
 ActivateRaise(w) ==
     LET l == loc[w] IN
     /\ pc[w] = "a4"
-    /\ current' = IF Mutant = "CurrentStored" THEN l.tgt ELSE Max(current, l.tgt)
+    /\ IF Mutant = "CurrentStored" THEN current' = l.tgt /\ full' = FALSE ELSE Raise(l.tgt)
     /\ base' = IF Mutant = "BaseAfterActivation" THEN [base EXCEPT ![Slot(l.tgt)] = l.nb] ELSE base
     /\ Goto(w, IF l.ret = "L8" THEN "L8" ELSE "s4") /\ UNCHANGED loc
-    /\ UNCHANGED <<tail, fill, gate, sealed, direct, next, mem, marks, desk, pipe, sink, ops,
+    /\ UNCHANGED <<tail, stripe, fill, gate, sealed, direct, next, mem, marks, desk, pipe, sink, ops,
                    ghost, world, used>>
 
 ----------------------------------------------------------------------------
@@ -493,7 +527,7 @@ Seal(w) ==
             /\ Goto(w, "s1")
             /\ Set(w, [l EXCEPT !.dl = 0, !.ret = "L3", !.act = FALSE, !.ho = FALSE])
        ELSE Goto(w, "q1") /\ UNCHANGED <<tail, loc>>
-    /\ UNCHANGED <<fill, gate, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<stripe, fill, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ghost, world, used>>
 
 \* Who leads sees for itself what it handed over; it wakes who waits for space.
@@ -629,12 +663,12 @@ Recycle(w) ==
             /\ tail' = IF Mutant = "FreedIsOpen"
                        THEN [tail EXCEPT ![Slot(Head(held).gen)] = [gen |-> Head(held).gen + NSeg, pos |-> 0]]
                        ELSE tail
-       ELSE /\ UNCHANGED <<tail, fill, held>>
+       ELSE /\ UNCHANGED <<tail, stripe, fill, held>>
             /\ Set(w, [l EXCEPT !.tgt = 0, !.ret = "", !.nb = 0, !.gen = 0, !.at = 0, !.cur = 0])
             /\ Wake(w, IF l.prog \/ flights # <<>> THEN "L0"
                        ELSE IF Satisfied(l.need) THEN "LOver"
                        ELSE IF l.refd THEN "LRefused" ELSE "LBlocked", Served, NoNeed)
-    /\ UNCHANGED <<gate, base, sealed, direct, next, current, mem, marks, leader, news,
+    /\ UNCHANGED <<stripe, gate, base, sealed, direct, next, current, full, mem, marks, leader, news,
                    abandoned, refusals, pnext, pawait, flights, sink, ops, ghost, world, used>>
 
 \* Arrive at the freed segment's gate; who comes second activates.
@@ -648,7 +682,7 @@ RecycleArrive(w) ==
        ELSE /\ gate' = [gate EXCEPT ![s] = @ + 1]
             /\ IF gate[s] = 0 THEN Goto(w, "L8") /\ UNCHANGED loc
                ELSE Goto(w, "a1") /\ Set(w, [l EXCEPT !.nb = next[Slot(l.tgt - 1)], !.ret = "L8"])
-    /\ UNCHANGED <<tail, fill, base, sealed, direct, next, current, mem, marks, desk, pipe, sink,
+    /\ UNCHANGED <<tail, stripe, fill, base, sealed, direct, next, current, full, mem, marks, desk, pipe, sink,
                    ops, ghost, world, used>>
 
 \* Step down: put the pipeline back and register, unless there is news.
@@ -767,8 +801,9 @@ Crash ==
     /\ phase' = "down" /\ UNCHANGED life
     /\ pc' = [w \in Writers |-> "dead"] /\ loc' = [w \in Writers |-> NoLoc]
     \* Memory is gone: one state for all that it may have held.
-    /\ tail' = Tail0 /\ fill' = Fill0 /\ gate' = Gate0 /\ base' = AtAll(0) /\ sealed' = AtAll(0)
-    /\ direct' = AtAll(0) /\ next' = AtAll(0) /\ current' = 0 /\ mem' = Mem0
+    /\ tail' = Tail0 /\ stripe' = Stripe0 /\ fill' = Fill0 /\ gate' = Gate0 /\ base' = AtAll(0) /\ sealed' = AtAll(0)
+    /\ direct' = AtAll(0) /\ next' = AtAll(0) /\ current' = 0 /\ full' = FALSE
+    /\ mem' = Mem0
     /\ poisoned' = FALSE /\ written' = 0 /\ durable' = 0
     /\ leader' = NoOne /\ news' = FALSE /\ regs' = [w \in Writers |-> NoNeed]
     /\ abandoned' = {} /\ refusals' = 0
@@ -783,8 +818,9 @@ Recover ==
     IN
     /\ phase = "down" /\ life < Lives
     /\ phase' = "up" /\ life' = life + 1
-    /\ tail' = Tail0 /\ fill' = Fill0 /\ gate' = Gate0 /\ base' = AtAll(end) /\ sealed' = AtAll(0)
-    /\ direct' = AtAll(0) /\ next' = AtAll(end) /\ current' = 0 /\ mem' = Mem0
+    /\ tail' = Tail0 /\ stripe' = Stripe0 /\ fill' = Fill0 /\ gate' = Gate0 /\ base' = AtAll(end) /\ sealed' = AtAll(0)
+    /\ direct' = AtAll(0) /\ next' = AtAll(end) /\ current' = 0 /\ full' = FALSE
+    /\ mem' = Mem0
     /\ poisoned' = FALSE /\ written' = end /\ durable' = end /\ hi' = end
     /\ frames' = [i \in 1 .. Len(recovered) |-> LET r == recovered[i] IN
          [base |-> r.lsn, end |-> r.lsn + r.len, slot |-> -1, gen |-> -1, st |-> "durable",
@@ -796,10 +832,12 @@ Recover ==
     /\ UNCHANGED <<desk, pipe, low, loc, resv, handed, acked, used>>
 
 ----------------------------------------------------------------------------
-Append_(w) == Begin(w) \/ ReserveLoad(w) \/ ReserveCheck(w) \/ ReserveFull(w) \/ Reserve(w)
-              \/ ReserveBase(w) \/ ReserveRaise(w) \/ Copy(w) \/ Abort(w) \/ Commit(w) \/ Tell(w)
+Append_(w) == Begin(w) \/ ReserveLoad(w) \/ ReserveFull(w) \/ Reserve(w)
+              \/ ReserveBase(w) \/ ReserveRaise(w) \/ Copy(w) \/ Abort(w) \/ Commit(w)
+              \/ CommitLate(w) \/ Tell(w)
               \/ Appended(w)
-Rotate(w) == SealStore(w) \/ SealMayRotate(w) \/ SealArrive(w) \/ SealFill(w) \/ ActivatePlace(w)
+Rotate(w) == SealStore(w) \/ SealMayRotate(w) \/ SealArrive(w) \/ SealSweep(w) \/ SealFill(w)
+             \/ ActivatePlace(w)
              \/ ActivateShut(w) \/ Activate(w) \/ ActivateRaise(w)
 WaitDurable(w) == NextLoad(w) \/ NextTail(w) \/ NextFill(w) \/ NextAgain(w) \/ Claimed(w)
                   \/ WaitBegin(w) \/ WaitTurn(w) \/ Abandon(w)
@@ -825,8 +863,8 @@ LiveSpec == Spec /\ Fair
 ----------------------------------------------------------------------------
 (* Safety. *)
 
-Pcs == {"idle", "rLoad", "rCheck", "rFull", "rAdd", "rBase", "rRaise", "copy", "commit", "tell",
-        "appended", "s1", "s2", "s3", "s4", "a1", "a2", "a3", "a4", "n1", "n2", "n3", "n4",
+Pcs == {"idle", "rLoad", "rFull", "rAdd", "rBase", "rRaise", "copy", "commit", "late", "tell",
+        "appended", "s1", "s2", "s3", "s4", "s5", "a1", "a2", "a3", "a4", "n1", "n2", "n3", "n4",
         "claimed", "w0", "turn", "park", "abandon", "L0", "q1", "q2", "q2s", "q3", "LSealed",
         "L3", "LDirect", "L4", "L5", "L6", "L8", "r2", "LBlocked", "LOver", "LRefused", "LFatal",
         "LPoison", "LPoisoned", "dead"}
@@ -834,11 +872,12 @@ Pcs == {"idle", "rLoad", "rCheck", "rFull", "rAdd", "rBase", "rRaise", "copy", "
 TypeOK ==
     /\ \A s \in Slots :
          /\ tail[s].gen \in Nat /\ Slot(tail[s].gen) = s /\ tail[s].pos \in 0 .. Cap + 1
+         /\ \A k \in Stripes : stripe[s][k].n \in 0 .. Cap /\ stripe[s][k].swept \in BOOLEAN
          /\ fill[s] \in (0 .. Cap) \cup (SEALED - Cap .. SEALED) \cup {QUEUED}
          /\ gate[s] \in 0 .. 2
          /\ sealed[s] \in 0 .. Cap /\ base[s] \in Nat /\ next[s] \in Nat
          /\ direct[s] \in {0} \cup DirectLens
-    /\ current \in Nat /\ pnext \in Nat
+    /\ current \in Nat /\ full \in BOOLEAN /\ pnext \in Nat
     /\ poisoned \in BOOLEAN /\ news \in BOOLEAN /\ pawait \in BOOLEAN
     /\ leader \in Writers \cup {NoOne}
     /\ \A w \in Writers : pc[w] \in Pcs /\ ops[w] \in 0 .. MaxOps
@@ -858,12 +897,22 @@ OnlyOneActive ==
 
 \* Writers in flight, as the words say, are those that hold a grant.
 Holding(s) == {w \in Writers : /\ Slot(loc[w].gen) = s
-                              /\ \/ pc[w] \in {"rBase", "rRaise", "copy", "commit"}
+                              /\ \/ pc[w] \in {"rBase", "rRaise", "copy", "commit", "late"}
                                  \/ pc[w] = "tell" /\ loc[w].ret = "copy"}
 RECURSIVE SumHeld(_)
 SumHeld(W) == IF W = {} THEN 0 ELSE LET w == CHOOSE w \in W : TRUE IN loc[w].len + SumHeld(W \ {w})
+\* What its sealer has counted so far, or will.
+RECURSIVE SumStripes(_, _)
+SumStripes(s, K) == IF K = {} THEN 0 ELSE LET k == CHOOSE k \in K : TRUE IN
+                    stripe[s][k].n + SumStripes(s, K \ {k})
+Counting(s) == {w \in Writers : pc[w] \in {"s4", "s5"} /\ Slot(loc[w].gen) = s}
+Counted(s) == SumStripes(s, {k \in Stripes : ~stripe[s][k].swept})
+              + IF Counting(s) = {} THEN 0 ELSE loc[CHOOSE w \in Counting(s) : TRUE].found
 InFlight(s) == IF fill[s] = QUEUED THEN 0
-               ELSE IF fill[s] > SEALED \div 2 THEN SEALED - fill[s] ELSE resv[s] - fill[s]
+               ELSE IF fill[s] > SEALED \div 2 THEN SEALED - fill[s] ELSE resv[s] - fill[s] - Counted(s)
+\* What is said to be full is closed.
+FullIsClosed == full => ~(Open(Slot(current)) /\ tail[Slot(current)].gen = current)
+
 ValidWriterCounts == \A s \in Slots : InFlight(s) = SumHeld(Holding(s))
 
 ValidWritePositions ==

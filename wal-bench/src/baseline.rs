@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use wal_core::format::checksum;
+
 use crate::floor::Ring;
 use crate::log::{Log, Writer};
 
@@ -27,7 +29,7 @@ impl Log for MutexRing {
 impl Writer for &MutexRing {
     #[inline]
     fn append(&mut self, payload: &[u8]) {
-        let crc = crc_fast::crc32_iscsi(payload);
+        let crc = checksum::crc32c(payload);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(payload, crc);
     }
 }

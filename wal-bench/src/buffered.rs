@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use wal_core::format::checksum;
 use wal_core::format::record::HEADER_LEN;
 
 use crate::log::{Log, Writer, fail};
@@ -36,7 +37,7 @@ impl Buffered {
     }
 
     fn put(&self, payload: &[u8]) -> io::Result<()> {
-        let crc = crc_fast::crc32_iscsi(payload);
+        let crc = checksum::crc32c(payload);
         let header = payload.len() as u64 | u64::from(crc) << 32;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let len = (HEADER_LEN + payload.len()) as u64;
@@ -91,6 +92,6 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         let numbers: Vec<u8> = bytes.chunks(108).map(|record| record[8]).collect();
         assert_eq!(numbers, [4, 2, 3]);
-        assert_eq!(bytes[4..8], crc_fast::crc32_iscsi(&[4; 100]).to_le_bytes());
+        assert_eq!(bytes[4..8], checksum::crc32c(&[4; 100]).to_le_bytes());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use wal_core::format::checksum;
 use wal_core::format::record::{HEADER_LEN, stored_len};
 
 use crate::log::{Log, Writer};
@@ -59,6 +60,6 @@ pub struct FloorWriter<'a>(MutexGuard<'a, Ring>);
 impl Writer for FloorWriter<'_> {
     #[inline]
     fn append(&mut self, payload: &[u8]) {
-        self.0.put(payload, crc_fast::crc32_iscsi(payload));
+        self.0.put(payload, checksum::crc32c(payload));
     }
 }

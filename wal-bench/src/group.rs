@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use wal_core::format::checksum;
 use wal_core::format::record::HEADER_LEN;
 
 use crate::log::{Log, Writer, fail};
@@ -66,7 +67,7 @@ impl GroupCommit {
 
     /// Puts a record into the buffer, and says which group it belongs to.
     pub(crate) fn push(&self, payload: &[u8]) -> u64 {
-        let crc = crc_fast::crc32_iscsi(payload);
+        let crc = checksum::crc32c(payload);
         let header = payload.len() as u64 | u64::from(crc) << 32;
         let mut state = self.lock();
         state.buffer.extend_from_slice(&header.to_le_bytes()[..HEADER_LEN]);
@@ -159,7 +160,7 @@ mod tests {
             .map(|record| {
                 let payload = &record[8..];
                 assert!(payload.iter().all(|byte| *byte == payload[0]));
-                assert_eq!(record[4..8], crc_fast::crc32_iscsi(payload).to_le_bytes());
+                assert_eq!(record[4..8], checksum::crc32c(payload).to_le_bytes());
                 payload[0]
             })
             .collect();

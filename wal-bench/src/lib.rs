@@ -39,7 +39,7 @@ pub use floor::Floor;
 pub use group::GroupCommit;
 pub use kept::KeepSink;
 pub use lag::{Lagging, lags};
-pub use log::{Durable, HandedOver, Log, Synced, Writer};
+pub use log::{Checkpointed, Durable, HandedOver, Log, Synced, Writer};
 pub use measure::{Span, commits, fixed, on_disk, window};
 pub use null::NullSink;
 pub use place::Place;

@@ -1,6 +1,6 @@
 //! What a bench appends to, whatever it is.
 
-use wal_core::{Durability, Error, SegmentSink, Wal};
+use wal_core::{Appended, Durability, Error, Lsn, SegmentSink, Wal};
 
 /// Something that many threads append records to.
 pub trait Log: Sync {
@@ -71,6 +71,65 @@ impl<S: SegmentSink> Log for Durable<S> {
 impl<S: SegmentSink> Writer for &Durable<S> {
     fn append(&mut self, payload: &[u8]) {
         if let Err(error) = self.0.append_and_sync(payload) {
+            fail(&error);
+        }
+    }
+}
+
+/// A [`Durable`] log of which a checkpoint behind each so many bytes frees what is older, as a database
+/// frees its log: by the first thread, as a part of its work.
+pub struct Checkpointed<S: SegmentSink> {
+    log: Durable<S>,
+    every: u64,
+}
+
+impl<S: SegmentSink> Checkpointed<S> {
+    /// A log with a checkpoint each `every` bytes, whose files have all been used before.
+    ///
+    /// # Errors
+    ///
+    /// The log's.
+    pub fn new(wal: Wal<S>, every: u64) -> Result<Self, Error> {
+        let payload = vec![0x5a; 1 << 20];
+        let start = wal.next_lsn();
+        while wal.next_lsn() < start.advance(4 * every) {
+            let end = wal.append_and_sync(&payload)?.end;
+            wal.truncate_before(end)?;
+        }
+        Ok(Self { log: Durable(wal), every })
+    }
+}
+
+/// A writer of a [`Checkpointed`] log.
+pub struct Checkpointing<'a, S: SegmentSink> {
+    log: &'a Checkpointed<S>,
+    /// Where the next checkpoint comes, of the one thread that makes them.
+    next: Option<Lsn>,
+}
+
+impl<S: SegmentSink> Log for Checkpointed<S> {
+    type Writer<'a> = Checkpointing<'a, S>;
+
+    fn writer(&self, thread: usize) -> Checkpointing<'_, S> {
+        Checkpointing { log: self, next: (thread == 0).then_some(Lsn::ZERO) }
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        self.log.syncs()
+    }
+}
+
+impl<S: SegmentSink> Writer for Checkpointing<'_, S> {
+    fn append(&mut self, payload: &[u8]) {
+        let Checkpointed { log: Durable(wal), every } = self.log;
+        let done = wal.append_and_sync(payload).and_then(|Appended { end, .. }| {
+            if self.next.is_some_and(|next| next <= end) {
+                wal.truncate_before(end)?;
+                self.next = Some(end.advance(*every));
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
             fail(&error);
         }
     }

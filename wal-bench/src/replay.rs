@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use wal_core::format::checksum;
+
 use crate::measure::{Span, histogram};
 use crate::usage::cpu;
 
@@ -99,7 +101,7 @@ pub fn copy_and_checksum(bytes: &[u8]) {
     let mut target = vec![1; PIECE];
     for piece in bytes.chunks(PIECE) {
         target[..piece.len()].copy_from_slice(piece);
-        std::hint::black_box(crc_fast::crc32_iscsi(std::hint::black_box(&target[..piece.len()])));
+        std::hint::black_box(checksum::crc32c(std::hint::black_box(&target[..piece.len()])));
     }
 }
 

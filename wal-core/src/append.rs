@@ -10,7 +10,7 @@ use crate::probe::Probe;
 use crate::reservation::Reservation;
 use crate::segment::{Claim, Direct, Filler, Grant, START};
 use crate::sink::SegmentSink;
-use crate::sync::{SPINS, spin_loop};
+use crate::sync::{SPINS, lane, spin_loop};
 use crate::wal::{Durability, Wal};
 
 /// Whether a call may wait for a free segment.
@@ -171,9 +171,9 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         if stored > self.room() {
             return self.append_direct(&[parts], patience);
         }
-        let crc = checksum::crc32c_parts(parts);
         let (grant, mut filler) = self.claim(stored, patience)?;
         filler.copy(0, parts);
+        let crc = checksum::crc32c_parts(parts);
         let word = record::Word::new(len, record::Kind::Data);
         filler.put_header(0, record::encode_header(word, crc, grant.lsn, grant.salt));
         Ok(self.commit(grant, filler, 1))
@@ -274,7 +274,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     #[inline]
     pub(crate) fn commit(&self, grant: Grant, filler: Filler, records: u64) -> Appended {
         let appended = Appended { lsn: grant.lsn, end: grant.lsn.advance(filler.len() as u64) };
-        let duty = self.shared.ring.commit(grant, filler, records);
+        let duty = self.shared.ring.commit(grant, filler, records, lane());
         self.shared.fulfil(duty);
         appended
     }

@@ -134,8 +134,8 @@ impl Ring {
         (claim, duty.into())
     }
 
-    pub fn commit(&self, granted: Granted) -> Duties {
-        self.0.commit(granted.grant, granted.filler, 1).into()
+    pub fn commit(&self, granted: Granted, lane: usize) -> Duties {
+        self.0.commit(granted.grant, granted.filler, 1, lane).into()
     }
 
     pub fn claim_direct(&self, len: u64) -> (Result<Direct, u64>, Duties) {

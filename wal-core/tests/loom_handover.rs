@@ -10,12 +10,21 @@ use wal_core::Lsn;
 use wal_core::model::START;
 use weak::{Leader, RECORD, Seen, Sum, append, append_in_life, explore, ring};
 
-/// Two writers, and a leader that seals late and takes the segment as soon as it is complete.
 #[test]
 fn the_leader_sees_every_byte_of_every_writer() {
+    two_writers_and_a_leader("two writers and a leader", [1, 2]);
+}
+
+#[test]
+fn the_leader_sees_every_byte_of_writers_that_share_a_stripe() {
+    two_writers_and_a_leader("two writers of one stripe and a leader", [1, 3]);
+}
+
+/// Two writers, and a leader that seals late and takes the segment as soon as it is complete.
+fn two_writers_and_a_leader(name: &str, bytes: [u8; 2]) {
     let (both, straggler) = (Seen::default(), Seen::default());
     let (both_seen, straggles) = (both.clone(), straggler.clone());
-    explore("two writers and a leader", Some(3), move || {
+    explore(name, Some(3), move || {
         let ring = ring(2);
         let writer = |byte: u8| {
             let ring = ring.clone();
@@ -24,7 +33,7 @@ fn the_leader_sees_every_byte_of_every_writer() {
                 append_in_life(&ring, byte, &mut Sum::default()).ok()
             })
         };
-        let writers = [writer(1), writer(2)];
+        let writers = bytes.map(writer);
         let of_leader = ring.clone();
         let leader = thread::spawn(move || {
             let mut leader = Leader::default();
@@ -33,7 +42,7 @@ fn the_leader_sees_every_byte_of_every_writer() {
             (leader, sealed)
         });
         let mut appended = Vec::new();
-        for (writer, byte) in writers.into_iter().zip(1..) {
+        for (writer, byte) in writers.into_iter().zip(bytes) {
             appended.extend(writer.join().unwrap().map(|lsn| (lsn.get(), byte)));
         }
         let (mut leader, sealed) = leader.join().unwrap();

@@ -21,6 +21,11 @@ fn refusing(mut machine: Machine) -> Machine {
     machine
 }
 
+fn striped(mut machine: Machine) -> Machine {
+    machine.stripes = 2;
+    machine
+}
+
 fn pair(one: &[Op], other: &[Op]) -> Machine {
     Machine::mixed(2, vec![one.to_vec(), other.to_vec()])
 }
@@ -35,6 +40,10 @@ pub fn quick() -> Vec<Named> {
         (
             "2 writers x 2 segments, no crash",
             without_crashes(pair(&[Append, Append], &[Append, Sync])),
+        ),
+        (
+            "2 x 2, two stripes",
+            striped(without_crashes(Machine::new(2, 2, &[Append, Append, Sync]))),
         ),
         ("2 x 2, a void record", pair(&[Void], &[Append, Append, Sync])),
         ("2 x 2, a direct frame", pair(&[Direct], &[Append, Append, Sync])),
@@ -82,9 +91,13 @@ pub fn faults() -> Vec<(Machine, &'static str)> {
     [
         (calm(), Bug::PlaceAfterTail, "ValidWritePositions"),
         (calm(), Bug::FillAfterTail, "ValidWriterCounts"),
+        (calm(), Bug::StripesAfterTail, "ValidWriterCounts"),
         (calm(), Bug::BaseBeforeAddition, "NoOverlap"),
         (calm(), Bug::SequenceFromCurrent, "HandOverExactlyOnce"),
         (calm(), Bug::StragglersForgotten, "HandOverExactlyOnce"),
+        (calm(), Bug::SweptInSilence, "ValidWriterCounts"),
+        (calm(), Bug::CommitTooLate, "ValidWriterCounts"),
+        (calm(), Bug::FullMisplaced, "FullIsClosed"),
         (two(), Bug::BiasFirst, "RecoveredIsPrefix"),
         (calm(), Bug::HandOverTwice, "HandOverExactlyOnce"),
         (calm(), Bug::ClosedByStore, "ValidLSNProgression"),

@@ -158,19 +158,21 @@ impl Filler {
         self.len
     }
 
-    /// Copies `parts` behind the header at `at` and zeroes the padding behind them. `at` is a
-    /// record's start within the range.
+    /// Copies `parts` behind the header at `at`, and zeroes the padding behind them. `at` is a
+    /// record's start within the range; its header comes later.
     ///
     /// # Panics
     ///
     /// If the record does not fit the range.
     pub(crate) fn copy(&mut self, at: usize, parts: &[IoSlice<'_>]) {
         let mut to = at + record::HEADER_LEN;
+        // The last word first, as a whole: a store, where what is left of it would take a loop.
+        let end = at + record::stored_len(parts.iter().map(|part| part.len()).sum());
+        self.put(end - record::ALIGN, &[0; record::ALIGN]);
         for part in parts {
             self.put(to, part);
             to += part.len();
         }
-        self.zero(to);
     }
 
     /// Zeroes the padding behind the payload, `len` bytes long, of the range's only record.
@@ -179,11 +181,7 @@ impl Filler {
     ///
     /// If the record does not fit the range.
     pub(crate) fn zero_padding(&mut self, len: usize) {
-        self.zero(record::HEADER_LEN + len);
-    }
-
-    /// Zeroes from `from` to the next record's start.
-    fn zero(&mut self, from: usize) {
+        let from = record::HEADER_LEN + len;
         let end = from.next_multiple_of(record::ALIGN);
         self.put(from, &[0; record::ALIGN][..end - from]);
     }

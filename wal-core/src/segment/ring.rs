@@ -4,7 +4,9 @@ use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Filler};
 use super::place::{Layout, Place};
-use super::word::{Arrived, Fill, Gate, Left, Reserved, SealAttempt, State, Tail, state};
+use super::word::{
+    Arrived, Current, Fill, Gate, Left, Reserved, SealAttempt, State, Stripe, Tail, state,
+};
 use crate::format::{frame, record};
 use crate::lsn::Lsn;
 use crate::probe::{Event, Probe};
@@ -14,10 +16,15 @@ use crate::sync::{AtomicU8, AtomicU64, Ordering, yield_now};
 /// Where records start in a segment: right behind the frame header.
 pub(crate) const START: u64 = frame::HEADER_LEN as u64;
 
+/// Stripes of a segment's count of committed bytes; a power of two. More would help more writers at
+/// once, and make each sealer count more of them. A checker of orderings can do with two.
+const STRIPES: usize = if cfg!(wal_loom) { 2 } else { 4 };
+
 /// A segment: its words on lines of their own, so that reserving and committing do not disturb
 /// each other, nor the fields that all writers read.
 struct Segment {
     tail: CachePadded<AtomicU64>,
+    stripes: [CachePadded<AtomicU64>; STRIPES],
     fill: CachePadded<AtomicU64>,
     life: CachePadded<Life>,
     buffer: Buffer,
@@ -79,26 +86,6 @@ impl AtomicPlace {
     fn base(&self) -> Lsn {
         // Acquire: pairs with the Release in `store`.
         Lsn::new(self.base.load(Ordering::Acquire))
-    }
-}
-
-/// Which segment is, or was last, active: its sequence and, so that nobody divides, its slot.
-#[derive(Clone, Copy)]
-struct Current(u64);
-
-impl Current {
-    const SLOT_BITS: u32 = 10;
-
-    const fn new(sequence: u64, slot: usize) -> Self {
-        Self(sequence << Self::SLOT_BITS | slot as u64)
-    }
-
-    const fn sequence(self) -> u64 {
-        self.0 >> Self::SLOT_BITS
-    }
-
-    const fn slot(self) -> usize {
-        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
     }
 }
 
@@ -198,6 +185,7 @@ impl<P: Probe> Ring<P> {
             .enumerate()
             .map(|(slot, buffer)| Segment {
                 tail: CachePadded::new(AtomicU64::new(Tail::closed(slot as u64, layout.segment).0)),
+                stripes: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(Stripe::OPEN.0))),
                 fill: CachePadded::new(AtomicU64::new(Fill::QUEUED.0)),
                 life: CachePadded::new(Life {
                     gate: AtomicU8::new(Gate::FREE.0),
@@ -264,16 +252,12 @@ impl<P: Probe> Ring<P> {
             // Acquire: pairs with the Release in `raise`, so that the tail is not found closed for
             // being that of an earlier life.
             let current = Current(self.current.load(Ordering::Acquire));
-            let segment = &self.segments[current.slot()];
-            // Looked at first, so that nobody adds to a word known to be closed: that bounds how
-            // far additions can push it (see `Tail::POSITION_BITS`). Relaxed: only a filter.
-            if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(self.layout.segment) {
-                // Relaxed: a newer one is loaded anew.
-                if self.current.load(Ordering::Relaxed) != current.0 {
-                    continue;
-                }
+            // Nobody adds to a word that is known to be closed: that bounds how far additions can
+            // push it (see `Tail::POSITION_BITS`).
+            if current.is_full() {
                 return (Claim::Full { sequence: current.sequence() }, duty);
             }
+            let segment = &self.segments[current.slot()];
             // Acquire: pairs with the Release store in `activate`.
             let before = Tail(segment.tail.fetch_add(len, Ordering::Acquire));
             match before.reserve(len, self.layout.segment) {
@@ -283,9 +267,17 @@ impl<P: Probe> Ring<P> {
                 Reserved::Sealer(end) => {
                     duty = duty.and(self.seal(current.slot(), end, 0, &may_rotate, &lend).1);
                 }
-                Reserved::Closed => {}
+                Reserved::Closed => self.mark_full(current),
             }
         }
+    }
+
+    /// Says that the segment seen is closed, unless a later one is active already.
+    #[cold]
+    fn mark_full(&self, seen: Current) {
+        // Relaxed: who reads this goes to sleep over it, or looks on; it continues the release of
+        // whoever raised the word to the segment seen.
+        self.current.fetch_max(seen.full().0, Ordering::Relaxed);
     }
 
     #[inline]
@@ -309,16 +301,26 @@ impl<P: Probe> Ring<P> {
     }
 
     /// Commits a reservation whose bytes are filled, with so many `records`; 0 if they are void.
+    /// Threads of different `lane`s do not get into each other's way.
     #[inline]
-    pub(crate) fn commit(&self, grant: Grant, filler: Filler, records: u64) -> Duty {
+    pub(crate) fn commit(&self, grant: Grant, filler: Filler, records: u64, lane: usize) -> Duty {
         debug_assert_eq!(filler.len() as u64, grant.len);
         let Grant { slot, sequence, lsn, len, .. } = grant;
         self.probe.event(Event::Commit { sequence, lsn, len });
-        let fill = &self.segments[slot].fill;
-        // Release: pairs with the Acquire in `sealed`; carries the bytes just filled, and those of
-        // all who left before, since additions continue each other's releases.
+        let segment = &self.segments[slot];
         let step = Fill::step(len, records);
-        match Fill(fill.fetch_add(step, Ordering::Release)).commit(step) {
+        // Release: pairs with the Acquire in `sweep`; carries the bytes just filled, and those of all
+        // who added before, since additions continue each other's releases.
+        let stripe = &segment.stripes[lane % STRIPES];
+        let before = Stripe(stripe.fetch_add(step, Ordering::Release));
+        if before.is_swept() { self.commit_late(segment, sequence, step) } else { Duty::NONE }
+    }
+
+    /// Commits what the sealer has not counted.
+    #[cold]
+    fn commit_late(&self, segment: &Segment, sequence: u64, step: u64) -> Duty {
+        // Release: pairs with the Acquire in `sealed`, as above.
+        match Fill(segment.fill.fetch_add(step, Ordering::Release)).commit(step) {
             Left::Others => Duty::NONE,
             Left::Last => self.hand_over(sequence),
         }
@@ -340,20 +342,18 @@ impl<P: Probe> Ring<P> {
         loop {
             // Orderings as in `reserve`.
             let current = Current(self.current.load(Ordering::Acquire));
-            let segment = &self.segments[current.slot()];
-            let capacity = self.layout.segment;
-            if !Tail(segment.tail.load(Ordering::Relaxed)).is_open(capacity) {
-                if self.current.load(Ordering::Relaxed) != current.0 {
-                    continue;
-                }
+            if current.is_full() {
                 return (Err(current.sequence()), Duty::NONE);
             }
+            let segment = &self.segments[current.slot()];
+            let capacity = self.layout.segment;
             // More than any segment holds: crosses the end wherever the tail stands.
             let before = Tail(segment.tail.fetch_add(capacity + 1, Ordering::Acquire));
             if let Reserved::Sealer(end) = before.reserve(capacity + 1, capacity) {
                 let (claimed, duty) = self.seal(current.slot(), end, direct, &may_rotate, &lend);
                 return (Ok(claimed), duty);
             }
+            self.mark_full(current);
         }
     }
 
@@ -397,7 +397,7 @@ impl<P: Probe> Ring<P> {
                 SealAttempt::Empty => return Duty::NONE,
                 SealAttempt::Stale => {
                     // Relaxed: as above.
-                    if self.current.load(Ordering::Relaxed) == current.0 {
+                    if self.current() == current.sequence() {
                         return Duty::NONE;
                     }
                 }
@@ -431,14 +431,22 @@ impl<P: Probe> Ring<P> {
         if may_rotate() {
             duty.activated = self.arrive(sequence + 1, self.slot_after(slot), lend);
         }
-        let reserved = len - START;
-        // Release: pairs with the Acquire in `sealed` and `next_lsn`.
-        let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));
-        if fill.seal(reserved) == Left::Last {
+        let bias = Fill::seal_bias(len - START, Self::sweep(segment));
+        // Release: pairs with the Acquire in `sealed` and `next_lsn`; carries what the stripes had,
+        // too.
+        let fill = Fill(segment.fill.fetch_add(bias, Ordering::Release));
+        if fill.seal(bias) == Left::Last {
             duty = duty.and(self.hand_over(sequence));
         }
         let at = rotation.direct.unwrap_or(rotation.next);
         (Direct { sequence, place: at, salt: self.salt(at.file) }, duty)
+    }
+
+    /// Counts what is committed to the stripes, each of which sends later commits to the fill.
+    fn sweep(segment: &Segment) -> u64 {
+        // Acquire: pairs with the Release of every commit that is counted.
+        let sweep = |stripe: &AtomicU64| stripe.fetch_add(Stripe::SWEEP, Ordering::Acquire);
+        segment.stripes.iter().map(|stripe| Stripe(sweep(stripe)).step()).sum()
     }
 
     /// Arrives at the gate of segment `sequence` and activates it if the other party has.
@@ -470,6 +478,9 @@ impl<P: Probe> Ring<P> {
         segment.life.sequence.store(sequence, Ordering::Relaxed);
         segment.life.salt.store(self.salt(place.file), Ordering::Relaxed);
         segment.life.gate.store(Gate::SHUT.0, Ordering::Relaxed);
+        for stripe in &segment.stripes {
+            stripe.store(Stripe::OPEN.0, Ordering::Relaxed);
+        }
         segment.fill.store(Fill::OPEN.0, Ordering::Relaxed);
         self.probe.event(Event::Activate { sequence, base: place.base });
         // Release: pairs with the Acquire of whoever reserves, seals or asks.
@@ -570,7 +581,7 @@ impl<P: Probe> Ring<P> {
             let fill = Fill(segment.fill.load(Ordering::Acquire));
             let next = segment.life.next.base();
             // Relaxed: ordered by the five before it.
-            if self.current.load(Ordering::Relaxed) != current.0 {
+            if self.current() != current.sequence() {
                 continue;
             }
             if tail.is_open(self.layout.segment) {
@@ -591,4 +602,72 @@ pub(crate) struct Direct {
     pub(crate) sequence: u64,
     pub(crate) place: Place,
     pub(crate) salt: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::NoProbe;
+
+    const LAYOUT: Layout = Layout { segment: 256, file: 4096 + 2 * 256, align: 8 };
+
+    fn ring() -> Ring<NoProbe> {
+        let memory = || SegmentMemory::heap(LAYOUT.segment as usize, 8).unwrap();
+        let buffers = (0..2).map(|_| Buffer::new(memory())).collect();
+        let (base, file_capacity) = (Lsn::ZERO, LAYOUT.file);
+        let first = Place { base, file: 1, file_base: base, file_capacity };
+        Ring::new(buffers, LAYOUT, first, 7, NoProbe)
+    }
+
+    fn reserve(ring: &Ring<NoProbe>) -> Option<(Grant, Filler)> {
+        match ring.reserve(64, || true, |_| None).0 {
+            Claim::Granted(grant, filler) => Some((grant, filler)),
+            Claim::Full { .. } => None,
+        }
+    }
+
+    #[test]
+    fn attempts_on_a_full_ring_leave_its_words_alone() {
+        let ring = ring();
+        while reserve(&ring).is_some() {}
+        let words = || {
+            let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+            (word(&ring.current), ring.segments.iter().map(|s| word(&s.tail)).collect::<Vec<_>>())
+        };
+        let before = words();
+        assert_eq!(Current(before.0), Current::new(1, 1).full());
+        for _ in 0..100 {
+            assert!(reserve(&ring).is_none());
+            assert!(ring.claim_direct(8, || true, |_| None).0.is_err());
+        }
+        assert_eq!(words(), before);
+    }
+
+    #[test]
+    fn a_segment_is_complete_when_the_last_of_all_lanes_has_left() {
+        let ring = ring();
+        let grants: Vec<_> = std::iter::from_fn(|| reserve(&ring)).take(3).collect();
+        assert!(!ring.seal_active(Lsn::MAX, || true, |_| None).handed_over);
+        for (lane, (grant, filler)) in grants.into_iter().enumerate() {
+            assert!(ring.sealed(0).is_none());
+            let duty = ring.commit(grant, filler, 1, lane);
+            assert_eq!(duty.handed_over, lane == 2);
+        }
+        assert_eq!(ring.sealed(0).map(|sealed| (sealed.len, sealed.records)), Some((256, 3)));
+    }
+
+    #[test]
+    fn commits_before_the_seal_and_behind_it_are_counted_once() {
+        let ring = ring();
+        let mut grants =
+            std::iter::from_fn(|| reserve(&ring)).take(3).collect::<Vec<_>>().into_iter();
+        let mut commit = |lane| {
+            let (grant, filler) = grants.next().unwrap();
+            ring.commit(grant, filler, 1, lane).handed_over
+        };
+        assert!(!commit(0) && !commit(STRIPES + 1));
+        assert!(!ring.seal_active(Lsn::MAX, || true, |_| None).handed_over);
+        assert!(commit(1));
+        assert_eq!(ring.sealed(0).map(|sealed| sealed.records), Some(3));
+    }
 }

@@ -4,13 +4,19 @@
 //! the very same ones: there is no second copy of the protocol.
 //!
 //! ```text
-//! Tail  63..48 generation (low bits of the sequence)   47..0 position
+//! Current  63..11 sequence   10..1 slot   0 full: that segment is closed, and no later one active
+//!
+//! Tail  63..49 generation (low bits of the sequence)   48..0 position
 //!       position <= capacity    open: the segment is Active
 //!       position >  capacity    closed: Queued or Writing; additions change nothing
 //!
-//! Fill  63..28 records committed so far   27..0 bytes:
-//!       0 ..= capacity          open: bytes committed so far
-//!       SEALED - n              sealed, n bytes still being copied
+//! Stripe  63..28 records   27 swept   26..0 bytes: what some of the writers have committed
+//!       not swept               open: the sealer will count it
+//!       swept                   counted: who commits from now on adds to the fill as well
+//!
+//! Fill  63..28 records   27..0 bytes:
+//!       0 ..= capacity          open: bytes committed to swept stripes so far
+//!       SEALED - n              sealed and all stripes counted, n bytes still being copied
 //!       SEALED                  sealed and complete: to be handed over, exactly once
 //!       QUEUED                  free (all ones, records included)
 //!
@@ -27,6 +33,47 @@ pub enum State {
     Active,
     /// Sealed: its last writers may still be copying, or the sink has it.
     Writing,
+}
+
+/// Which segment is, or was last, active: its sequence and, so that nobody divides, its slot; and
+/// whether somebody has found it closed. Later segments have larger words, and of one segment that
+/// which says full is the larger: whoever has news raises the word to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Current(pub u64);
+
+impl Current {
+    const SLOT_BITS: u32 = 10;
+    const FULL: u64 = 1;
+
+    /// Segment `sequence`, in slot `slot` (below 1024), not known to be closed.
+    #[must_use]
+    pub const fn new(sequence: u64, slot: usize) -> Self {
+        Self((sequence << Self::SLOT_BITS | slot as u64) << 1)
+    }
+
+    /// The segment's number.
+    #[must_use]
+    pub const fn sequence(self) -> u64 {
+        self.0 >> (Self::SLOT_BITS + 1)
+    }
+
+    /// Where the segment is in the ring.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        (self.0 >> 1 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
+
+    /// The same segment, known to be closed.
+    #[must_use]
+    pub const fn full(self) -> Self {
+        Self(self.0 | Self::FULL)
+    }
+
+    /// Whether the segment is known to be closed.
+    #[must_use]
+    pub const fn is_full(self) -> bool {
+        self.0 & Self::FULL != 0
+    }
 }
 
 /// Space reserved in a segment, and which life of the slot it belongs to.
@@ -64,11 +111,11 @@ pub enum SealAttempt {
 }
 
 impl Tail {
-    /// Bits of the position. With the largest segment (2^25 bytes) and the most threads that Linux
-    /// can have (2^22), additions to a closed word, of which each thread makes at most one after
-    /// seeing the word open and none is larger than a segment and a byte, cannot reach the
-    /// generation.
-    pub const POSITION_BITS: u32 = 48;
+    /// Bits of the position. Additions to a closed word cannot reach the generation: none is larger
+    /// than a segment and a byte (2^25 bytes and one), there are at most 2^22 threads (Linux), and
+    /// each makes at most two in one life, namely one on a stale path, and one before it marks the
+    /// segment as full for itself and everybody.
+    pub const POSITION_BITS: u32 = 49;
     const POSITION: u64 = (1 << Self::POSITION_BITS) - 1;
 
     /// The word of life `sequence`, open from `start`.
@@ -124,8 +171,33 @@ impl Tail {
     }
 }
 
-/// Bytes committed in a segment, or still missing once it is sealed; and, of no part in any
-/// decision, how many records they are, counted by the addition that commits them.
+/// Bytes that some of a segment's writers have committed and, of no part in any decision, how many
+/// records they are. Writers have stripes so that they need not fetch each other's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stripe(pub u64);
+
+impl Stripe {
+    /// Nothing is committed, and nothing counted.
+    pub const OPEN: Self = Self(0);
+    /// What a sealer adds that counts the stripe. Every byte of a segment is committed once, so that
+    /// those of a stripe stay below this.
+    pub const SWEEP: u64 = 1 << (Fill::BYTES_BITS - 1);
+
+    /// Whether a sealer had counted the stripe: who adds to it then has to add to the fill as well.
+    #[must_use]
+    pub const fn is_swept(self) -> bool {
+        self.0 & Self::SWEEP != 0
+    }
+
+    /// What was committed, as a [step](Fill::step) of the fill.
+    #[must_use]
+    pub const fn step(self) -> u64 {
+        self.0 & !Self::SWEEP
+    }
+}
+
+/// Bytes still missing in a segment once it is sealed; and, of no part in any decision, how many
+/// records the others are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fill(pub u64);
 
@@ -149,10 +221,11 @@ impl Fill {
     const BYTES: u64 = (1 << Self::BYTES_BITS) - 1;
     /// A free segment.
     pub const QUEUED: Self = Self(u64::MAX);
-    /// An open segment without commits.
+    /// A segment that is not sealed, without commits that its sealer would miss.
     pub const OPEN: Self = Self(0);
 
-    /// What a writer adds that commits `len` bytes, which are `records` records.
+    /// What a writer adds, to a stripe or to this word, that commits `len` bytes, which are `records`
+    /// records.
     #[must_use]
     pub const fn step(len: u64, records: u64) -> u64 {
         records << Self::BYTES_BITS | len
@@ -174,15 +247,16 @@ impl Fill {
         self.0 >> Self::BYTES_BITS
     }
 
-    /// What a sealer adds when `reserved` bytes were reserved in all.
+    /// What a sealer adds when `reserved` bytes were reserved in all, of which it has found so many
+    /// in the stripes.
     #[must_use]
-    pub const fn seal_bias(reserved: u64) -> u64 {
-        Self::SEALED - reserved
+    pub const fn seal_bias(reserved: u64, stripes: u64) -> u64 {
+        Self::SEALED - reserved + stripes
     }
 
-    /// What adding [`seal_bias`](Self::seal_bias) to this word has done.
-    pub const fn seal(self, reserved: u64) -> Left {
-        if self.bytes() == reserved { Left::Last } else { Left::Others }
+    /// What adding this [bias](Self::seal_bias) to this word has done.
+    pub const fn seal(self, bias: u64) -> Left {
+        self.commit(bias)
     }
 
     /// Whether every reserved byte of a sealed segment is committed.
@@ -198,16 +272,16 @@ impl Fill {
         self.bytes() > Self::SEALED / 2
     }
 
-    /// Bytes reserved and not committed, when `reserved` bytes were reserved so far: the writers
-    /// in flight, in bytes.
+    /// Bytes reserved and not committed, when `reserved` bytes were reserved so far and so many are
+    /// in the stripes that no sealer has counted: the writers in flight, in bytes.
     #[must_use]
-    pub const fn in_flight(self, reserved: u64) -> u64 {
+    pub const fn in_flight(self, reserved: u64, stripes: u64) -> u64 {
         if self.0 == Self::QUEUED.0 {
             0
         } else if self.is_sealed() {
             Self::SEALED - self.bytes()
         } else {
-            reserved - self.bytes()
+            reserved - self.bytes() - stripes
         }
     }
 }
@@ -288,9 +362,18 @@ mod tests {
         assert_eq!(state(Tail::closed(0, CAP), Fill::QUEUED, CAP), State::Queued);
         let complete = |fill: Fill| (fill.is_sealed(), fill.is_complete());
         assert_eq!(complete(Fill::OPEN), (false, false));
-        assert_eq!(complete(Fill(Fill::seal_bias(8))), (true, false));
+        assert_eq!(complete(Fill(Fill::seal_bias(8, 0))), (true, false));
         assert_eq!(complete(Fill(Fill::SEALED)), (true, true));
         assert_eq!(complete(Fill::QUEUED), (true, false));
+    }
+
+    #[test]
+    fn a_later_segment_is_a_larger_word_whether_the_earlier_is_full_or_not() {
+        let (seen, next) = (Current::new(7, 1023), Current::new(8, 0));
+        assert!(seen.0 < seen.full().0 && seen.full().0 < next.0);
+        assert_eq!((seen.full().sequence(), seen.full().slot()), (7, 1023));
+        assert_eq!((next.sequence(), next.slot()), (8, 0));
+        assert!(seen.full().is_full() && seen.full().full().is_full() && !next.is_full());
     }
 
     #[test]
@@ -301,11 +384,12 @@ mod tests {
 
     proptest! {
         /// Any interleaving of additions elects one sealer, grants disjoint gapless ranges, and
-        /// one last leaver.
+        /// one last leaver, whichever stripes its writers have.
         #[test]
         fn one_sealer_and_one_last_leaver(
             lens in proptest::collection::vec(8u64..400, 1..40),
             order in proptest::collection::vec(any::<prop::sample::Index>(), 1..80),
+            lanes in proptest::collection::vec(0usize..3, 40),
         ) {
             let mut tail = Tail::open(7, 64);
             let mut fill = Fill::OPEN;
@@ -325,34 +409,52 @@ mod tests {
             }
             let reserved = next - 64;
             prop_assert!(sealed.is_none_or(|end| end == next));
-            // Commit in any order, with the seal somewhere among the commits.
+            // Commit in any order, with the steps of the seal somewhere among the commits.
+            let mut stripes = [Stripe::OPEN; 3];
+            let (mut swept, mut records) = (Vec::new(), 0);
             let mut todo: Vec<Option<u64>> = granted.iter().map(|g| Some(g.1)).collect();
             todo.push(None);
-            let mut records = 0;
-            for pick in order.iter().cycle() {
+            for (pick, lane) in order.iter().zip(&lanes).map(|(&pick, &lane)| (pick, lane)).cycle() {
                 if todo.is_empty() { break; }
-                let left = match todo.swap_remove(pick.index(todo.len())) {
+                let index = pick.index(todo.len());
+                let mut left = Left::Others;
+                match todo[index] {
                     Some(len) => {
+                        todo.swap_remove(index);
                         // Void, single, or a batch: of no consequence.
                         let step = Fill::step(len, len % 3);
                         records += len % 3;
-                        let l = fill.commit(step);
-                        fill = Fill(fill.0 + step);
-                        l
+                        let before = stripes[lane];
+                        stripes[lane] = Stripe(before.0 + step);
+                        if before.is_swept() {
+                            left = fill.commit(step);
+                            fill = Fill(fill.0 + step);
+                        }
+                    }
+                    None if swept.len() < stripes.len() => {
+                        let stripe = &mut stripes[swept.len()];
+                        swept.push(stripe.step());
+                        stripe.0 += Stripe::SWEEP;
                     }
                     None => {
-                        let l = fill.seal(reserved);
-                        fill = Fill(fill.0 + Fill::seal_bias(reserved));
-                        l
+                        todo.swap_remove(index);
+                        let bias = Fill::seal_bias(reserved, swept.iter().sum());
+                        left = fill.seal(bias);
+                        fill = Fill(fill.0 + bias);
                     }
-                };
+                }
                 lasts += u32::from(left == Left::Last);
                 prop_assert_eq!(left == Left::Last, todo.is_empty());
+                let counted = if fill.is_sealed() { 0 } else {
+                    let open = stripes.iter().filter(|stripe| !stripe.is_swept());
+                    open.map(|stripe| stripe.step()).chain(swept.iter().copied()).sum()
+                };
+                let bytes = Fill(counted).bytes();
                 prop_assert_eq!(
-                    fill.in_flight(reserved),
+                    fill.in_flight(reserved, bytes),
                     todo.iter().flatten().sum::<u64>()
                 );
-                prop_assert_eq!(fill.records(), records);
+                prop_assert_eq!(fill.records() + Fill(counted).records(), records);
             }
             prop_assert_eq!(lasts, 1);
             prop_assert!(fill.is_complete());

@@ -8,7 +8,7 @@ mod primitive;
 use std::task::{Wake, Waker};
 
 pub(crate) use primitive::{
-    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, Tracker, fence,
+    AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, Tracker, fence, lane,
     spin_loop, yield_now,
 };
 use primitive::{Thread, current, park, thread_local};

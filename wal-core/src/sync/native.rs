@@ -1,6 +1,8 @@
 //! The standard library's primitives: what a log runs on.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
 
 pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::OnceLock;
@@ -29,4 +31,26 @@ impl Tracker {
 
     #[inline(always)]
     pub(crate) const fn write(&self, _range: Range<usize>) {}
+}
+
+/// A number of the calling thread, by which threads are spread over what they share: the first that
+/// asks gets 1, the next 2, and so on.
+#[inline]
+pub(crate) fn lane() -> usize {
+    thread_local! {
+        /// 0 is a thread that has not asked yet.
+        static LANE: Cell<usize> = const { Cell::new(0) };
+    }
+    match LANE.get() {
+        0 => first_lane(&LANE),
+        lane => lane,
+    }
+}
+
+#[cold]
+fn first_lane(of_thread: &'static std::thread::LocalKey<Cell<usize>>) -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: a number and nothing else.
+    of_thread.set(LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+    of_thread.get()
 }

@@ -10,6 +10,11 @@ pub(crate) use shuttle::thread_local;
 // Its accesses stand next to some of the lifecycle, which the scheduler sees.
 pub(crate) use std::sync::OnceLock;
 
+/// A number of the calling thread, by which threads are spread over what they share.
+pub(crate) fn lane() -> usize {
+    shuttle::current::me().into()
+}
+
 /// Lets others run before each access, so that a copy made in parts is seen half done.
 #[derive(Clone)]
 pub(crate) struct Tracker;

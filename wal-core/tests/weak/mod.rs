@@ -73,11 +73,11 @@ pub(crate) fn try_reserve(ring: &Ring, sum: &mut Sum) -> Result<Granted, u64> {
     claim
 }
 
-/// Fills and commits; returns where the record lies.
+/// Fills and commits; returns where the record lies. Even and odd bytes have different stripes.
 pub(crate) fn commit(ring: &Ring, mut granted: Granted, byte: u8, sum: &mut Sum) -> Lsn {
     let lsn = granted.lsn();
     granted.fill(byte);
-    sum.add(ring.commit(granted));
+    sum.add(ring.commit(granted, usize::from(byte)));
     lsn
 }
 

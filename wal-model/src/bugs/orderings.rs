@@ -63,8 +63,28 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a commit publishes its bytes with Relaxed",
         edits: &[Edit {
             file: RING,
+            find: "stripe.fetch_add(step, Ordering::Release)",
+            replace: "stripe.fetch_add(step, Ordering::Relaxed)",
+        }],
+        caught_by: &[Layer::Loom("loom_handover")],
+    },
+    Bug {
+        name: "commit-late-relaxed",
+        what: "a commit that the sealer has not counted publishes its bytes with Relaxed",
+        edits: &[Edit {
+            file: RING,
             find: "fill.fetch_add(step, Ordering::Release)",
             replace: "fill.fetch_add(step, Ordering::Relaxed)",
+        }],
+        caught_by: &[Layer::Loom("loom_handover")],
+    },
+    Bug {
+        name: "sweep-relaxed",
+        what: "a sealer counts the stripes with Relaxed",
+        edits: &[Edit {
+            file: RING,
+            find: "stripe.fetch_add(Stripe::SWEEP, Ordering::Acquire)",
+            replace: "stripe.fetch_add(Stripe::SWEEP, Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_handover")],
     },
@@ -83,8 +103,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a sealer adds the bias with Relaxed",
         edits: &[Edit {
             file: RING,
-            find: "fetch_add(Fill::seal_bias(reserved), Ordering::Release)",
-            replace: "fetch_add(Fill::seal_bias(reserved), Ordering::Relaxed)",
+            find: "fetch_add(bias, Ordering::Release)",
+            replace: "fetch_add(bias, Ordering::Relaxed)",
         }],
         caught_by: &[Layer::Loom("loom_handover")],
     },
@@ -215,7 +235,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "`next_lsn` does not look again whether the segment is current",
         edits: &[Edit {
             file: RING,
-            find: r"if self.current.load(Ordering::Relaxed) != current.0 {
+            find: r"if self.current() != current.sequence() {
                 continue;
             }
             if tail.is_open",
@@ -242,10 +262,38 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a commit is a load and a store",
         edits: &[Edit {
             file: RING,
-            find: "fill.fetch_add(step, Ordering::Release)",
+            find: "stripe.fetch_add(step, Ordering::Release)",
             replace: r"{
-            let old = fill.load(Ordering::Relaxed);
-            fill.store(old + step, Ordering::Release);
+            let old = stripe.load(Ordering::Relaxed);
+            stripe.store(old + step, Ordering::Release);
+            old
+        }",
+        }],
+        caught_by: &[Layer::Loom("loom_handover")],
+    },
+    Bug {
+        name: "commit-late-not-atomic",
+        what: "a commit that the sealer has not counted is a load and a store",
+        edits: &[Edit {
+            file: RING,
+            find: "segment.fill.fetch_add(step, Ordering::Release)",
+            replace: r"{
+            let old = segment.fill.load(Ordering::Relaxed);
+            segment.fill.store(old + step, Ordering::Release);
+            old
+        }",
+        }],
+        caught_by: &[Layer::Loom("loom_handover")],
+    },
+    Bug {
+        name: "sweep-not-atomic",
+        what: "a sealer counts a stripe with a load and a store",
+        edits: &[Edit {
+            file: RING,
+            find: "stripe.fetch_add(Stripe::SWEEP, Ordering::Acquire)",
+            replace: r"{
+            let old = stripe.load(Ordering::Acquire);
+            stripe.store(old + Stripe::SWEEP, Ordering::Relaxed);
             old
         }",
         }],
@@ -256,10 +304,10 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a sealer adds the bias with a load and a store",
         edits: &[Edit {
             file: RING,
-            find: "segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release)",
+            find: "segment.fill.fetch_add(bias, Ordering::Release)",
             replace: r"{
             let old = segment.fill.load(Ordering::Relaxed);
-            segment.fill.store(old + Fill::seal_bias(reserved), Ordering::Release);
+            segment.fill.store(old + bias, Ordering::Release);
             old
         }",
         }],
@@ -306,10 +354,10 @@ pub(super) const BUGS: &[Bug] = &[
             },
             Edit {
                 file: RING,
-                find: r"        let reserved = len - START;
+                find: r"        let bias = Fill::seal_bias(len - START, Self::sweep(segment));
 ",
                 replace: r"        segment.life.next.store(rotation.next);
-        let reserved = len - START;
+        let bias = Fill::seal_bias(len - START, Self::sweep(segment));
 ",
             },
         ],

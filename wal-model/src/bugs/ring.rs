@@ -130,13 +130,13 @@ pub(super) const BUGS: &[Bug] = &[
         edits: &[
             Edit {
                 file: RING,
-                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));",
+                find: "let fill = Fill(segment.fill.fetch_add(bias, Ordering::Release));",
                 replace: "segment.fill.swap(Fill::SEALED, Ordering::AcqRel);",
             },
             Edit {
                 file: RING,
-                find: "if fill.seal(reserved) == Left::Last {",
-                replace: "if reserved > 0 {",
+                find: "if fill.seal(bias) == Left::Last {",
+                replace: "if bias > 0 {",
             },
         ],
         caught_by: &[Core("ring"),
@@ -150,13 +150,20 @@ pub(super) const BUGS: &[Bug] = &[
             Edit {
                 file: RING,
                 find: "        segment.life.sealed.store(len, Ordering::Relaxed);",
-                replace: "        let fill = segment.fill.fetch_add(Fill::seal_bias(len - START), Ordering::AcqRel);
-        let fill = Fill(fill);
+                replace: "        let bias = Fill::seal_bias(len - START, Self::sweep(segment));
+        let fill = Fill(segment.fill.fetch_add(bias, Ordering::AcqRel));
         segment.life.sealed.store(len, Ordering::Relaxed);",
             },
             Edit {
                 file: RING,
-                find: "let fill = Fill(segment.fill.fetch_add(Fill::seal_bias(reserved), Ordering::Release));",
+                find: "        let bias = Fill::seal_bias(len - START, Self::sweep(segment));
+        // Release",
+                replace: "        // Release",
+            },
+            Edit {
+                file: RING,
+                find: "        let fill = Fill(segment.fill.fetch_add(bias, Ordering::Release));
+",
                 replace: "",
             },
         ],
@@ -167,8 +174,8 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a sealer hands over although a writer that leaves later will, too",
         edits: &[Edit {
             file: RING,
-            find: "if fill.seal(reserved) == Left::Last {",
-            replace: "if fill.seal(reserved) == Left::Last || reserved > 0 {",
+            find: "if fill.seal(bias) == Left::Last {",
+            replace: "if fill.seal(bias) == Left::Last || len > START {",
         }],
         caught_by: &[Machine(M::HandOverTwice), Spec("HandOverTwice"), Shuttle("writers"), Loom("loom_handover"), Trace],
     },
@@ -214,7 +221,7 @@ pub(super) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "fill-after-tail",
-        what: "a segment is open for reservations before its count of committed bytes is reset",
+        what: "a segment is open for reservations before its fill is reset",
         edits: &[
             Edit {
                 file: RING,
@@ -230,6 +237,70 @@ pub(super) const BUGS: &[Bug] = &[
             },
         ],
         caught_by: &[Machine(M::FillAfterTail), Loom("loom_reserve")],
+    },
+    Bug {
+        name: "stripes-after-tail",
+        what: "a segment is open for reservations before its stripes are reset",
+        edits: &[
+            Edit {
+                file: RING,
+                find: "        for stripe in &segment.stripes {
+            stripe.store(Stripe::OPEN.0, Ordering::Relaxed);
+        }
+",
+                replace: "",
+            },
+            Edit {
+                file: RING,
+                find: "segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);",
+                replace: "segment.tail.store(Tail::open(sequence, START).0, Ordering::Release);
+        for stripe in &segment.stripes {
+            stripe.store(Stripe::OPEN.0, Ordering::Relaxed);
+        }",
+            },
+        ],
+        caught_by: &[Machine(M::StripesAfterTail), Loom("loom_reserve")],
+    },
+    Bug {
+        name: "swept-in-silence",
+        what: "a sealer counts what is in a stripe, and does not say so to those who add to it later",
+        edits: &[Edit {
+            file: RING,
+            find: "stripe.fetch_add(Stripe::SWEEP, Ordering::Acquire)",
+            replace: "stripe.load(Ordering::Acquire)",
+        }],
+        caught_by: &[Machine(M::SweptInSilence), Spec("SweptInSilence"), Loom("loom_handover")],
+    },
+    Bug {
+        name: "commit-too-late",
+        what: "a writer that finds its stripe counted leaves it at that",
+        edits: &[Edit {
+            file: RING,
+            find: "if before.is_swept() { self.commit_late(segment, sequence, step) } else { Duty::NONE }",
+            replace: "let _ = (before, Self::commit_late);
+        Duty::NONE",
+        }],
+        caught_by: &[Machine(M::CommitTooLate), Spec("CommitTooLate"), Loom("loom_handover")],
+    },
+    Bug {
+        name: "full-misplaced",
+        what: "a writer that finds a segment closed says that the one which is current now is full",
+        edits: &[Edit {
+            file: RING,
+            find: "self.current.fetch_max(seen.full().0, Ordering::Relaxed);",
+            replace: "let _ = (seen, self.current.fetch_or(1, Ordering::Relaxed));",
+        }],
+        caught_by: &[Machine(M::FullMisplaced), Spec("FullMisplaced"), Loom("loom_reserve")],
+    },
+    Bug {
+        name: "full-unsaid",
+        what: "nobody says that a segment is full, so that each attempt adds to its closed word",
+        edits: &[Edit {
+            file: RING,
+            find: "self.current.fetch_max(seen.full().0, Ordering::Relaxed);",
+            replace: "let _ = seen;",
+        }],
+        caught_by: &[Core("ring")],
     },
     Bug {
         name: "current-stored",

@@ -11,12 +11,20 @@ pub enum Bug {
     PlaceAfterTail,
     /// Activation opens the tail before it resets the fill.
     FillAfterTail,
+    /// Activation opens the tail before it resets the stripes.
+    StripesAfterTail,
     /// A writer takes base and salt before its addition, not after.
     BaseBeforeAddition,
     /// A sealer takes its sequence from the `current` it saw, not from the word it closed.
     SequenceFromCurrent,
     /// A sealer declares the segment complete whatever is still being copied.
     StragglersForgotten,
+    /// A sealer counts what is in a stripe, and does not say so to those who add to it later.
+    SweptInSilence,
+    /// A writer that finds its stripe counted leaves it at that.
+    CommitTooLate,
+    /// A writer that finds a segment closed says that the one which is current now is full.
+    FullMisplaced,
     /// A sealer adds the bias before it says where the segment ended and what follows.
     BiasFirst,
     /// A sealer hands over although it was not the last to leave.
@@ -63,12 +71,16 @@ pub enum Bug {
 
 impl Bug {
     /// Every fault.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::PlaceAfterTail,
         Self::FillAfterTail,
+        Self::StripesAfterTail,
         Self::BaseBeforeAddition,
         Self::SequenceFromCurrent,
         Self::StragglersForgotten,
+        Self::SweptInSilence,
+        Self::CommitTooLate,
+        Self::FullMisplaced,
         Self::BiasFirst,
         Self::HandOverTwice,
         Self::ClosedByStore,

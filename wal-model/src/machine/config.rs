@@ -47,6 +47,8 @@ pub struct Machine {
     pub segments: usize,
     /// The shape of the log.
     pub layout: Layout,
+    /// Stripes of a segment's count of committed bytes.
+    pub stripes: usize,
     /// Bytes of a record.
     pub record: u64,
     /// Bytes of a frame that a writer claims for a record of its own.
@@ -83,6 +85,7 @@ impl Machine {
     pub fn mixed(segments: usize, programs: Vec<Vec<Op>>) -> Self {
         Self {
             segments,
+            stripes: 1,
             layout: Layout { segment: 0, file: 0, align: UNIT },
             record: UNIT,
             direct: 2 * UNIT,
@@ -136,6 +139,12 @@ impl Machine {
 
     pub(super) fn has(&self, bug: Bug) -> bool {
         self.bug == bug
+    }
+
+    /// The stripe that a writer commits to in its call number `done`. A thread may use any, in any
+    /// order, and those that run the same program need not use different ones.
+    pub(super) const fn stripe(&self, program: usize, done: usize) -> usize {
+        (program + done) % self.stripes
     }
 
     /// Slot of a segment.

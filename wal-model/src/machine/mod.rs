@@ -12,7 +12,7 @@ mod state;
 mod writer;
 
 use stateright::{Model, Property};
-use wal_core::segment::word::{Fill, Gate, Tail};
+use wal_core::segment::word::{Fill, Gate, Stripe, Tail};
 
 pub use bug::Bug;
 pub use config::{Machine, Op, START, UNIT};
@@ -71,6 +71,7 @@ impl Machine {
         let segments = (0..self.segments as u64)
             .map(|slot| Segment {
                 tail: Tail::closed(slot, layout.segment),
+                stripes: vec![Stripe::OPEN; self.stripes],
                 fill: Fill::QUEUED,
                 gate: Gate::FREE,
                 place: self.first(),
@@ -82,6 +83,7 @@ impl Machine {
             .collect();
         let mut state = State {
             current: 0,
+            full: false,
             segments,
             writers: (0..self.programs.len())
                 .map(|index| Writer {

@@ -6,14 +6,15 @@ use wal_core::segment::word::{self, Fill};
 use super::config::{Machine, Op, START};
 use super::fault;
 use super::seal::{Sealing, handed};
-use super::state::{Cell, Ghost, Grant, LeaderPc, Lifecycle, Pc, Safety, State};
+use super::state::{Cell, Ghost, Grant, LeaderPc, Lifecycle, Pc, Safety, Segment, State};
 
 type Condition = fn(&Machine, &State) -> bool;
 
 /// Always, in every state.
-const ALWAYS: [(&str, Condition); 18] = [
+const ALWAYS: [(&str, Condition); 19] = [
     ("TypeOK", type_ok),
     ("OnlyOneActive", only_one_active),
+    ("FullIsClosed", full_is_closed),
     ("ValidWriterCounts", valid_writer_counts),
     ("ValidWritePositions", valid_write_positions),
     ("MonotonicLSNs", |_, state| free_of(state, fault::LSN_FELL)),
@@ -105,9 +106,11 @@ const fn grant(pc: &Pc) -> Option<Grant> {
         Pc::Base { sequence, at, .. } => {
             Some(Grant { sequence: *sequence, at: *at, lsn: 0, file: 0 })
         }
-        Pc::Raise(grant) | Pc::TellThenCopy(grant) | Pc::Copy(grant) | Pc::Commit(grant) => {
-            Some(*grant)
-        }
+        Pc::Raise(grant)
+        | Pc::TellThenCopy(grant)
+        | Pc::Copy(grant)
+        | Pc::Commit(grant)
+        | Pc::CommitLate(grant) => Some(*grant),
         _ => None,
     }
 }
@@ -130,8 +133,8 @@ fn sealings(state: &State) -> impl Iterator<Item = Sealing> {
 
 fn type_ok(machine: &Machine, state: &State) -> bool {
     let capacity = machine.layout.segment;
-    // Each writer adds at most once to a closed word after it saw it open.
-    let pushed = (state.writers.len() as u64 + 1) * (capacity + 1);
+    // Each writer adds at most twice to a closed word, as `Tail::POSITION_BITS` reckons.
+    let pushed = (2 * state.writers.len() as u64 + 1) * (capacity + 1);
     let reserved = capacity - START;
     state.current < state.ghost.bases.len() as u64 + u64::from(state.crashed.is_some())
         && state.segments.iter().all(|segment| {
@@ -158,6 +161,14 @@ fn only_one_active(machine: &Machine, state: &State) -> bool {
     open <= 1 && (open == 1 || !due)
 }
 
+/// What is said to be full is closed.
+fn full_is_closed(machine: &Machine, state: &State) -> bool {
+    // A crash leaves no segments.
+    !state.segments.get(machine.slot(state.current)).is_some_and(|Segment { tail, .. }| {
+        state.full && tail.is_life(state.current) && tail.is_open(machine.layout.segment)
+    })
+}
+
 /// The words count those who are between reservation and commit, in bytes.
 fn valid_writer_counts(machine: &Machine, state: &State) -> bool {
     let capacity = machine.layout.segment;
@@ -175,11 +186,17 @@ fn valid_writer_counts(machine: &Machine, state: &State) -> bool {
             return holders == 0;
         };
         let fill = segment.fill;
-        let says = if fill.is_sealed() { Fill::SEALED } else { reserved };
-        if fill != Fill::QUEUED && fill.0 > says {
+        let (mut stripes, mut says) = (0, Fill::SEALED);
+        if !fill.is_sealed() {
+            let found = sealings(state).find(|sealing| sealing.slot == slot).map_or(0, |s| s.found);
+            let open = segment.stripes.iter().filter(|stripe| !stripe.is_swept());
+            stripes = found + open.map(|stripe| stripe.step()).sum::<u64>();
+            says = reserved;
+        }
+        if fill != Fill::QUEUED && fill.0 + stripes > says {
             return false;
         }
-        segment.fill.in_flight(reserved) == holders as u64 * machine.record
+        fill.in_flight(reserved, stripes) == holders as u64 * machine.record
     })
 }
 

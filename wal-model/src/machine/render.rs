@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Debug, Display, Formatter};
 
-use wal_core::segment::word::{Fill, Gate, Tail};
+use wal_core::segment::word::{Fill, Gate, Stripe, Tail};
 
 use super::Action;
 use super::config::{Machine, START, UNIT};
 use super::state::{Cell, Frame, Segment, State, Writer};
 
-/// A tail: the life of the slot (its low 16 bits), and how far it is reserved.
+/// A tail: the life of the slot (its low bits), and how far it is reserved.
 struct TailWord(Tail, u64);
 
 impl Display for TailWord {
@@ -32,6 +32,15 @@ impl Display for FillWord {
             }
             fill => write!(f, "{}", fill.0),
         }
+    }
+}
+
+/// What a stripe holds, and whether that is counted.
+struct StripeWord(Stripe);
+
+impl Display for StripeWord {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0.step(), if self.0.is_swept() { " (counted)" } else { "" })
     }
 }
 
@@ -76,9 +85,10 @@ impl Display for Segment {
         let capacity = START + self.cells.len() as u64 * UNIT;
         write!(
             f,
-            "tail {}  fill {}  gate {}\n    base {} in file {}  memory {}\n    sealed {}  direct {}  \
+            "tail {}  stripes {}  fill {}  gate {}\n    base {} in file {}  memory {}\n    sealed {}  direct {}  \
              next {} in file {}",
             TailWord(self.tail, capacity),
+            List(&self.stripes.iter().copied().map(StripeWord).collect::<Vec<_>>()),
             FillWord(self.fill),
             GateWord(self.gate),
             self.place.base,
@@ -120,8 +130,13 @@ impl Debug for State {
         }
         writeln!(
             f,
-            "{:?}  current {}  written {}  durable {}  news {}",
-            self.lifecycle, self.current, self.written, self.durable, self.news
+            "{:?}  current {}{}  written {}  durable {}  news {}",
+            self.lifecycle,
+            self.current,
+            if self.full { " (full)" } else { "" },
+            self.written,
+            self.durable,
+            self.news
         )?;
         for (slot, segment) in self.segments.iter().enumerate() {
             writeln!(f, "segment {slot}: {segment}")?;

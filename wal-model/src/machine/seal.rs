@@ -1,6 +1,6 @@
 //! A sealer's duty, and activation: the same for a writer and for the leader.
 
-use wal_core::segment::word::{Arrived, Fill, Gate, Left, Tail};
+use wal_core::segment::word::{Arrived, Fill, Gate, Left, Stripe, Tail};
 
 use super::bug::Bug;
 use super::config::{Machine, START};
@@ -20,6 +20,10 @@ pub struct Sealing {
     pub direct: u64,
     /// Where that frame goes, once that is known.
     pub claim: u64,
+    /// How many stripes it has counted.
+    swept: usize,
+    /// What was in them.
+    pub(super) found: u64,
     /// It is the log's last: no segment follows.
     last: bool,
     /// What comes next, as an index into [`SEAL`].
@@ -48,7 +52,7 @@ pub(crate) enum Stage {
     Opening(u64),
     /// It raises `current`.
     Raising,
-    /// It adds the bias.
+    /// It counts the stripes and adds the bias.
     Leaving,
 }
 
@@ -58,7 +62,7 @@ impl Sealing {
             (Some(activating), _) => activating.stage(),
             (None, Seal::Sealed | Seal::Direct | Seal::Next) => Stage::Saying,
             (None, Seal::Arrive) => Stage::Arriving,
-            (None, Seal::Bias) => Stage::Leaving,
+            (None, Seal::Sweep | Seal::Bias) => Stage::Leaving,
         }
     }
 }
@@ -93,29 +97,59 @@ enum Seal {
     Direct,
     Next,
     Arrive,
+    Sweep,
     Bias,
 }
 
 /// Everything is said before the next segment can start, and that before this one is complete.
-const SEAL: [Seal; 5] = [Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive, Seal::Bias];
-const BIAS_FIRST: [Seal; 5] = [Seal::Bias, Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive];
+const SEAL: [Seal; 6] =
+    [Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive, Seal::Sweep, Seal::Bias];
+const BIAS_FIRST: [Seal; 6] =
+    [Seal::Sweep, Seal::Bias, Seal::Sealed, Seal::Direct, Seal::Next, Seal::Arrive];
 
 #[derive(Clone, Copy)]
 enum Activate {
     Place,
     Gate,
+    Stripes,
     Fill,
     Tail,
     Current,
 }
 
 /// What a writer needs first, the tail next, `current` last.
-const ACTIVATE: [Activate; 5] =
-    [Activate::Place, Activate::Gate, Activate::Fill, Activate::Tail, Activate::Current];
-const PLACE_LATE: [Activate; 5] =
-    [Activate::Gate, Activate::Fill, Activate::Tail, Activate::Place, Activate::Current];
-const FILL_LATE: [Activate; 5] =
-    [Activate::Place, Activate::Gate, Activate::Tail, Activate::Fill, Activate::Current];
+const ACTIVATE: [Activate; 6] = [
+    Activate::Place,
+    Activate::Gate,
+    Activate::Stripes,
+    Activate::Fill,
+    Activate::Tail,
+    Activate::Current,
+];
+const PLACE_LATE: [Activate; 6] = [
+    Activate::Gate,
+    Activate::Stripes,
+    Activate::Fill,
+    Activate::Tail,
+    Activate::Place,
+    Activate::Current,
+];
+const FILL_LATE: [Activate; 6] = [
+    Activate::Place,
+    Activate::Gate,
+    Activate::Stripes,
+    Activate::Tail,
+    Activate::Fill,
+    Activate::Current,
+];
+const STRIPES_LATE: [Activate; 6] = [
+    Activate::Place,
+    Activate::Gate,
+    Activate::Fill,
+    Activate::Tail,
+    Activate::Stripes,
+    Activate::Current,
+];
 
 /// What a sealer's step has come to.
 pub(super) enum Progress {
@@ -163,7 +197,18 @@ impl Machine {
             ghost.faults |= fault::SEALED_TWICE;
         }
         let slot = self.slot(truth);
-        Sealing { sequence, slot, len, direct, claim: 0, last: false, at: 0, activating: None }
+        Sealing {
+            sequence,
+            slot,
+            len,
+            direct,
+            claim: 0,
+            swept: 0,
+            found: 0,
+            last: false,
+            at: 0,
+            activating: None,
+        }
     }
 
     /// One step of a sealer.
@@ -201,15 +246,27 @@ impl Machine {
                     return Progress::More(sealing);
                 }
             }
+            Seal::Sweep => {
+                let stripe = &mut state.segments[slot].stripes[sealing.swept];
+                sealing.found += stripe.step();
+                if !self.has(Bug::SweptInSilence) {
+                    *stripe = Stripe(stripe.0 + Stripe::SWEEP);
+                }
+                sealing.swept += 1;
+                if sealing.swept < self.stripes {
+                    return Progress::More(sealing);
+                }
+            }
             Seal::Bias => {
                 let segment = &mut state.segments[slot];
-                let (before, reserved) = (segment.fill, len - START);
-                let mut left = before.seal(reserved);
+                let before = segment.fill;
+                let bias = Fill::seal_bias(len - START, sealing.found);
+                let mut left = before.seal(bias);
                 if self.has(Bug::StragglersForgotten) {
                     segment.fill = Fill(Fill::SEALED);
                     left = Left::Last;
                 } else {
-                    segment.fill = Fill(before.0.wrapping_add(Fill::seal_bias(reserved)));
+                    segment.fill = Fill(before.0.wrapping_add(bias));
                 }
                 if left == Left::Last || self.has(Bug::HandOverTwice) {
                     Self::hand_over(state, sequence);
@@ -257,6 +314,7 @@ impl Machine {
         let order = match self.bug {
             Bug::PlaceAfterTail => PLACE_LATE,
             Bug::FillAfterTail => FILL_LATE,
+            Bug::StripesAfterTail => STRIPES_LATE,
             _ => ACTIVATE,
         };
         let place = state.segments[before].next;
@@ -264,17 +322,18 @@ impl Machine {
         match order[act.at] {
             Activate::Place => segment.place = place,
             Activate::Gate => segment.gate = Gate::SHUT,
+            Activate::Stripes => segment.stripes.fill(Stripe::OPEN),
             Activate::Fill => segment.fill = Fill::OPEN,
             Activate::Tail => {
                 segment.tail = Tail::open(sequence, START);
                 state.ghost.handed &= !handed(sequence);
             }
             Activate::Current => {
-                state.current = if self.has(Bug::CurrentStored) {
-                    sequence
+                if self.has(Bug::CurrentStored) {
+                    (state.current, state.full) = (sequence, false);
                 } else {
-                    state.current.max(sequence)
-                };
+                    state.raise(sequence);
+                }
             }
         }
         let at = act.at + 1;

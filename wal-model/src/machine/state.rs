@@ -1,7 +1,7 @@
 //! What there is: the words, the memory, the threads, the disk, and what an onlooker remembers.
 
 use wal_core::segment::place::Place;
-use wal_core::segment::word::{Fill, Gate, Tail};
+use wal_core::segment::word::{Fill, Gate, Stripe, Tail};
 
 use super::config::Op;
 use super::next::NextLsn;
@@ -12,6 +12,8 @@ use super::seal::{Activating, Sealing};
 pub struct State {
     /// Sequence of the segment that is, or was last, active.
     pub current: u64,
+    /// Whether somebody has found that segment closed.
+    pub full: bool,
     /// The ring.
     pub segments: Vec<Segment>,
     /// The writers.
@@ -42,6 +44,13 @@ impl State {
     pub fn is_poisoned(&self) -> bool {
         self.lifecycle == Lifecycle::Poisoned
     }
+
+    /// Makes `current` name at least this segment; a later one is not known to be full.
+    pub(super) fn raise(&mut self, sequence: u64) {
+        if sequence > self.current {
+            (self.current, self.full) = (sequence, false);
+        }
+    }
 }
 
 /// A log's life. It only moves forward, and `Poisoned` is final.
@@ -62,7 +71,9 @@ pub enum Lifecycle {
 pub struct Segment {
     /// Space reserved.
     pub tail: Tail,
-    /// Bytes committed.
+    /// Bytes committed, by those whom the sealer counts.
+    pub stripes: Vec<Stripe>,
+    /// Bytes committed by others, and then what is missing.
     pub fill: Fill,
     /// Who has arrived.
     pub gate: Gate,
@@ -149,10 +160,8 @@ impl Claim {
 pub enum Pc {
     /// Load `current`.
     Current,
-    /// Load the tail of the segment seen.
-    Tail { seen: u64 },
-    /// The tail was closed: load `current` again.
-    Again { seen: u64 },
+    /// The tail was closed: say that the segment seen is full.
+    Full { seen: u64 },
     /// Add to the tail. `early` is the base of a faulty writer that took it already.
     Add { seen: u64, early: Option<(u64, u64)> },
     /// Load base and salt.
@@ -163,8 +172,10 @@ pub enum Pc {
     TellThenCopy(Grant),
     /// Copy.
     Copy(Grant),
-    /// Add to the fill.
+    /// Add to a stripe.
     Commit(Grant),
+    /// It was counted already: add to the fill.
+    CommitLate(Grant),
     /// Committed, not copied: only a faulty writer comes here.
     LateCopy(Grant),
     /// Committed last: tell.

@@ -1,6 +1,7 @@
 //! Writers: reserve, copy, commit, wait. One step is one access to what is shared.
 
-use wal_core::segment::word::{Fill, Left, Reserved, Tail};
+use wal_core::segment::place::Place;
+use wal_core::segment::word::{Fill, Left, Reserved, Stripe, Tail};
 
 use super::bug::Bug;
 use super::config::{Machine, Op, START};
@@ -96,26 +97,20 @@ impl Machine {
         let writer = state.writers[index].clone();
         let Some(op) = writer.op else { return };
         let pc = match writer.pc {
-            Pc::Current => Pc::Tail { seen: state.current },
-            Pc::Tail { seen } => {
-                let segment = &state.segments[self.slot(seen)];
-                if segment.tail.is_open(self.layout.segment) {
-                    let early = self
-                        .has(Bug::BaseBeforeAddition)
-                        .then(|| (segment.place.base.get(), segment.place.file));
-                    Pc::Add { seen, early }
-                } else {
-                    Pc::Again { seen }
-                }
+            Pc::Current if !state.full => {
+                let seen = state.current;
+                let Place { base, file, .. } = state.segments[self.slot(seen)].place;
+                let early = self.has(Bug::BaseBeforeAddition).then_some((base.get(), file));
+                Pc::Add { seen, early }
             }
-            Pc::Again { seen } if state.current != seen => Pc::Current,
-            Pc::Again { seen } => {
-                if writer.owes {
-                    Pc::TellThenSpace { sequence: seen }
-                } else {
-                    state.news = true;
-                    Pc::Space { sequence: seen }
-                }
+            Pc::Current if writer.owes => Pc::TellThenSpace { sequence: state.current },
+            Pc::Current => {
+                state.news = true;
+                Pc::Space { sequence: state.current }
+            }
+            Pc::Full { seen } => {
+                state.full |= state.current == seen || self.has(Bug::FullMisplaced);
+                Pc::Current
             }
             Pc::Add { seen, early } => self.add(state, op, seen, early),
             Pc::Base { seen, sequence, at, early } => {
@@ -131,7 +126,7 @@ impl Machine {
                 }
             }
             Pc::Raise(grant) => {
-                state.current = state.current.max(grant.sequence);
+                state.raise(grant.sequence);
                 granted(grant, writer.owes)
             }
             Pc::TellThenCopy(grant) => {
@@ -139,7 +134,9 @@ impl Machine {
                 Pc::Copy(grant)
             }
             Pc::Copy(grant) if self.has(Bug::CommitBeforeCopy) => {
-                self.commit(state, index, grant);
+                if self.commit(state, &writer, grant) {
+                    self.commit_late(state, index, grant);
+                }
                 Pc::LateCopy(grant)
             }
             Pc::Copy(grant) => {
@@ -154,7 +151,13 @@ impl Machine {
                 Pc::Leave(grant)
             }
             Pc::Commit(grant) => {
-                self.commit(state, index, grant);
+                if !self.commit(state, &writer, grant) || self.has(Bug::CommitTooLate) {
+                    return self.finish(state, index);
+                }
+                Pc::CommitLate(grant)
+            }
+            Pc::CommitLate(grant) => {
+                self.commit_late(state, index, grant);
                 if !state.writers[index].owes {
                     return self.finish(state, index);
                 }
@@ -263,7 +266,7 @@ impl Machine {
                 let last = op == Op::Close;
                 Pc::Seal(self.close(state, seen, before, end, self.claimed(op)).leaving(last))
             }
-            Reserved::Closed => Pc::Current,
+            Reserved::Closed => Pc::Full { seen },
         }
     }
 
@@ -301,7 +304,16 @@ impl Machine {
         }
     }
 
-    fn commit(&self, state: &mut State, index: usize, grant: Grant) {
+    /// Whether it comes too late for the sealer to count it.
+    fn commit(&self, state: &mut State, writer: &Writer, grant: Grant) -> bool {
+        let stripe = self.stripe(writer.program, writer.done);
+        let stripe = &mut state.segments[self.slot(grant.sequence)].stripes[stripe];
+        let before = *stripe;
+        *stripe = Stripe(before.0 + self.record);
+        before.is_swept()
+    }
+
+    fn commit_late(&self, state: &mut State, index: usize, grant: Grant) {
         let fill = &mut state.segments[self.slot(grant.sequence)].fill;
         let before = *fill;
         *fill = Fill(before.0.wrapping_add(self.record));

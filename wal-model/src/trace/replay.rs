@@ -167,7 +167,10 @@ impl Script<'_> {
         }
         let at = match node.state.writers[thread].pc {
             Pc::Seal(sealing) => Some(sealing.sequence),
-            Pc::Copy(grant) | Pc::TellThenCopy(grant) | Pc::Commit(grant) => Some(grant.sequence),
+            Pc::Copy(grant)
+            | Pc::TellThenCopy(grant)
+            | Pc::Commit(grant)
+            | Pc::CommitLate(grant) => Some(grant.sequence),
             _ => None,
         };
         let near = |sequence: u64| (focus.saturating_sub(1)..=focus).contains(&sequence);

@@ -231,7 +231,7 @@ impl<'a> Script<'a> {
             (Pc::Base { .. } | Pc::Raise(_), Pc::TellThenCopy(grant) | Pc::Copy(grant)) => {
                 Some(reserve(&self.machine, grant))
             }
-            (Pc::Commit(Grant { sequence, .. }) | Pc::Seal(Sealing { sequence, .. }), _)
+            (Pc::CommitLate(Grant { sequence, .. }) | Pc::Seal(Sealing { sequence, .. }), _)
                 if handed_over =>
             {
                 Some(Event::HandOver { sequence })
@@ -258,8 +258,7 @@ impl<'a> Script<'a> {
                 return false;
             }
             match (node.state.writers[thread].pc, event) {
-                (Pc::Again { .. }, event) if event != Some(SPACE) => return false,
-                (Pc::Add { .. }, Some(SPACE)) | (Pc::Current, _) => return false,
+                (Pc::Full { .. }, event) if event != Some(SPACE) => return false,
                 (Pc::Space { .. } | Pc::TellThenSpace { .. }, _) => return true,
                 (Pc::Copy(_) | Pc::TellThenCopy(_), _) => return true,
                 (Pc::Seal(sealing), _) => return self.say(node, thread, sealing),

@@ -6,7 +6,7 @@ use wal_bench::backend::{Opened, Work, name};
 #[cfg(feature = "peers")]
 use wal_bench::peers::Promise;
 use wal_bench::raw::Way;
-use wal_bench::{Disk, Durable, GroupCommit, RawFiles, Span, Variant, commits};
+use wal_bench::{Checkpointed, Disk, GroupCommit, RawFiles, Span, Variant, commits};
 use wal_core::{Options, SegmentSink};
 
 #[cfg(feature = "peers")]
@@ -64,7 +64,11 @@ fn raw(dir: &Path, shape: Shape) -> Outcome<Vec<Variant<'static>>> {
     Ok(variants)
 }
 
-/// Durable commits to a new log.
+/// Bytes of a log file, and between two checkpoints.
+const FILE: u64 = 16 << 20;
+
+/// Durable commits to a log whose files are used over and over, as those of the others are: without
+/// checkpoints every byte of it would be written twice, for files are filled with zeros first.
 struct Commits<'a> {
     dir: &'a Path,
     shape: Shape,
@@ -78,7 +82,8 @@ impl Work for Commits<'_> {
         open: impl Fn(&Path, Options) -> Opened<S> + Sync,
     ) -> Self::Output {
         let Shape { threads, bytes, turn, .. } = self.shape;
-        let wal = Durable(open(self.dir, self.shape.options())?.0);
+        let (wal, _) = open(self.dir, self.shape.options().file_size(FILE))?;
+        let wal = Checkpointed::new(wal, FILE)?;
         let disk = Disk::of(self.dir);
         Ok(Box::new(move || commits(&wal, &disk, threads, bytes, turn)))
     }

@@ -2,14 +2,6 @@
 //! that something is durable.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-#[allow(dead_code, reason = "the tests use a part of it")]
-#[path = "../examples/raft/kv.rs"]
-mod kv;
-#[allow(dead_code, reason = "the tests use a part of it")]
-#[path = "../examples/raft/store/mod.rs"]
-mod store;
-mod support;
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
@@ -26,9 +18,9 @@ use wal_core::testing::sim::{SimDisk, SimOptions, SimSink, Survival};
 use wal_core::{Options, SegmentSink, Verdict, Wal};
 use wal_io_std::{FileOptions, FileSink, Preparation};
 
-use kv::{NodeId, Set, Types};
-use store::LogStore;
-use support::{Call, Fault, Faulty, Gate, count, names};
+use crate::kv::{NodeId, Set, Types};
+use crate::store::LogStore;
+use crate::support::{Call, Fault, Faulty, Gate, count, names};
 
 type Store<S> = LogStore<Types, S>;
 
