@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
             ))?;
         }
     }
-    for design in [Design::NoLook, Design::Striped, Design::Combining, Design::Sharded] {
+    for design in [Design::Combining, Design::Sharded] {
         let from = pays_from(design, &cores, costs, args.times);
         let from =
             from.map_or_else(|| "never".to_owned(), |cores| format!("from {cores} cores on"));

@@ -50,8 +50,8 @@
 //! that of a sloppy counter (Boyd-Wickizer et al., *An Analysis of Linux Scalability to Many Cores*,
 //! OSDI 2010); figures are in wal-bench's README.
 //!
-//! Weakening any one of them fails a test under a checker of memory orderings (`tests/loom_*.rs`;
-//! the list is `ORDERINGS` in `wal-model`).
+//! Weakening any one of them fails a test under a checker of memory orderings (`tests/loom_*.rs`; the
+//! list, and the three that no test can tell, are in `wal-model/src/bugs/orderings.rs`).
 //!
 //! `next_lsn` reads a segment that may be recycled under its hands. Whatever it reads of a later
 //! life was stored after the segment had been recycled, and that came after `current` was raised

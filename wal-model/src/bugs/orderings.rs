@@ -1,8 +1,11 @@
 //! Bugs of memory order: each ordering of the ring, the watermarks and the parker weakened, each
 //! read-modify-write that must be one torn in two, and steps of the ring in a wrong order.
 //!
-//! One ordering is not here, since no test can tell: the Acquire of the exchange in `seal_active`,
-//! which reads the store that the load before it has read, unless a generation has gone round.
+//! Three orderings are not here, since no test can tell. The Acquire of the exchange in `seal_active`
+//! reads the store that the load before it has read, unless a generation has gone round. And behind
+//! the loads of `current` in `reserve` and `claim_direct` comes an addition, which the memory model
+//! lets read a tail from before the activation, but the checker does not, nor does any processor, for
+//! the word's address comes from the load.
 
 use super::{Bug, Edit, Layer};
 
@@ -15,36 +18,12 @@ const SYNC: &str = "wal-core/src/sync/mod.rs";
 /// Bugs of memory order.
 pub(super) const BUGS: &[Bug] = &[
     Bug {
-        name: "reserve-current-relaxed",
-        what: "a writer learns of a segment with Relaxed",
-        edits: &[Edit {
-            file: RING,
-            find: r"being that of an earlier life.
-            let current = Current(self.current.load(Ordering::Acquire));",
-            replace: r"being that of an earlier life.
-            let current = Current(self.current.load(Ordering::Relaxed));",
-        }],
-        caught_by: &[Layer::Loom("loom_reserve")],
-    },
-    Bug {
         name: "reserve-tail-relaxed",
         what: "a reservation adds with Relaxed",
         edits: &[Edit {
             file: RING,
             find: "fetch_add(len, Ordering::Acquire)",
             replace: "fetch_add(len, Ordering::Relaxed)",
-        }],
-        caught_by: &[Layer::Loom("loom_reserve")],
-    },
-    Bug {
-        name: "claim-current-relaxed",
-        what: "a claim learns of a segment with Relaxed",
-        edits: &[Edit {
-            file: RING,
-            find: r"// Orderings as in `reserve`.
-            let current = Current(self.current.load(Ordering::Acquire));",
-            replace: r"// Orderings as in `reserve`.
-            let current = Current(self.current.load(Ordering::Relaxed));",
         }],
         caught_by: &[Layer::Loom("loom_reserve")],
     },
@@ -156,7 +135,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "fetch_max(Current::new(sequence, slot).0, Ordering::Release)",
             replace: "fetch_max(Current::new(sequence, slot).0, Ordering::Relaxed)",
         }],
-        caught_by: &[Layer::Loom("loom_reserve")],
+        caught_by: &[Layer::Loom("loom_next_lsn")],
     },
     Bug {
         name: "sealed-fill-relaxed",

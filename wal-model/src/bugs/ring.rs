@@ -300,7 +300,7 @@ pub(super) const BUGS: &[Bug] = &[
             find: "self.current.fetch_max(seen.full().0, Ordering::Relaxed);",
             replace: "let _ = seen;",
         }],
-        caught_by: &[Core("ring")],
+        caught_by: &[Core("lib")],
     },
     Bug {
         name: "current-stored",

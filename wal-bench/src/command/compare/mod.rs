@@ -19,7 +19,6 @@ use wal_bench::peers::Peer;
 use wal_bench::{
     Backend, Cell, Disk, Figures, Report, Span, Variant, Workload, interleave, machine,
 };
-
 use wal_core::Options;
 
 use super::{Failure, Outcome, home, progress, say};
@@ -230,6 +229,10 @@ fn opened(
     dir: &Path,
     promise: wal_bench::peers::Promise,
 ) -> Outcome<Option<wal_bench::peers::PeerLog>> {
+    if peer == Peer::Walrus && std::env::var_os("WALRUS_QUIET").is_none() {
+        left_out("walrus", "it prints each call, unless WALRUS_QUIET=1 is set before it starts")?;
+        return Ok(None);
+    }
     let failed = |error| Failure::Trouble(format!("{} cannot be opened: {error}", name(peer)));
     peer.open(dir, promise).map_err(failed)
 }
