@@ -50,7 +50,11 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
                 Turn::Lead(pipeline) => pipeline,
                 Turn::Registered(registered) => {
                     ticket = Some(registered);
-                    parker.park();
+                    match need {
+                        // Over in a moment: the operating system has to be told, and no disk.
+                        Need::Written(_) => parker.park_late(),
+                        _ => parker.park(),
+                    }
                     continue;
                 }
             };

@@ -18,6 +18,10 @@ pub(crate) use std::sync::{Arc, PoisonError, Weak};
 /// takes to rotate. A model checker sees no more in many times than in one.
 pub(crate) const SPINS: u32 = if cfg!(any(wal_loom, wal_shuttle)) { 1 } else { 64 };
 
+/// How often to let other threads run before going to sleep over something that is soon over: some
+/// 10 us where nobody else wants the processor.
+const TURNS: u32 = if cfg!(any(wal_loom, wal_shuttle)) { 1 } else { 32 };
+
 /// Locks without regard to poisoning: every critical section of this crate leaves its data whole
 /// at each step, so a panic elsewhere in a holder's thread does no harm.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,6 +86,18 @@ impl Parker {
         while !self.take_word() {
             park();
         }
+    }
+
+    /// The same, but lets other threads run a few times before it goes to sleep: to sleep and be woken
+    /// takes longer than what is soon over.
+    pub(crate) fn park_late(&self) {
+        for _ in 0..TURNS {
+            if self.take_word() {
+                return;
+            }
+            yield_now();
+        }
+        self.park();
     }
 
     /// Whether the waker has been called since it was asked last.
