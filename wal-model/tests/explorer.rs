@@ -59,10 +59,10 @@ fn steps_are_clicked_and_words_are_read() {
     let mut said = BufReader::new(explorer.0.stdout.take().unwrap());
     let url = line_with(&mut said, "http://127.0.0.1:");
     let mut page = browser.open(&url);
-    page.choose("Init 0", "segment 0: tail gen 0 pos 64 (open)  fill 0  gate SHUT");
-    assert!(page.says("segment 1: tail gen 1 pos 129 (closed)  fill QUEUED"));
-    // Load `current`, look at the tail, add to it.
-    for from in ["Current", "Tail { seen: 0 }", "Add { seen: 0"] {
+    page.choose("Init 0", "segment 0: tail gen 0 pos 64 (open)  stripes [0]  fill 0  gate SHUT");
+    assert!(page.says("segment 1: tail gen 1 pos 129 (closed)  stripes [0]  fill QUEUED"));
+    // Load `current`, add to the tail.
+    for from in ["Current", "Add { seen: 0"] {
         page.choose("writer 0 steps", &format!("writer 0 steps from {from}"));
     }
     assert!(page.says("segment 0: tail gen 0 pos 128 (open)"));
