@@ -1,6 +1,5 @@
 //! The log store of the example `raft`: what it keeps through reopening and crashes, and when it says
 //! that something is durable.
-#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,5 +1,6 @@
 //! The log store of the example `raft`: openraft's own suite for log stores and state machines, over
 //! files, and what that does not ask for. One program, since openraft takes its time to compile.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
 mod durable;
 #[allow(dead_code, reason = "the tests use a part of it")]
