@@ -99,7 +99,8 @@ AtAll(x) == [s \in Slots |-> x]
 Mem0 == AtAll([i \in 1 .. Cap |-> Junk])
 
 Init ==
-    /\ tail = Tail0 /\ stripe = Stripe0 /\ fill = Fill0 /\ gate = Gate0 /\ base = AtAll(0) /\ sealed = AtAll(0)
+    /\ tail = Tail0 /\ stripe = Stripe0 /\ fill = Fill0 /\ gate = Gate0
+    /\ base = AtAll(0) /\ sealed = AtAll(0)
     /\ direct = AtAll(0) /\ next = AtAll(0) /\ current = 0 /\ full = FALSE
     /\ mem = Mem0
     /\ poisoned = FALSE /\ written = 0 /\ durable = 0

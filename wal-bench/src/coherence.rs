@@ -43,8 +43,8 @@ pub enum Design {
     Look,
     /// One core of a cluster reserves for all of it, and tells them; commits striped.
     Combining,
-    /// A ring for each cluster, with a count each, and one shared addition for each [`BATCH`] records of a ring to keep
-    /// one order.
+    /// A ring for each cluster, with a count each, and one shared addition for each [`BATCH`] records
+    /// of a ring to keep one order.
     Sharded,
 }
 
@@ -234,7 +234,8 @@ impl Front {
     }
 
     // Of a ring: `current`, then for each slot the tail, what was told at activation, the fill (or,
-    // for `Combining`, whether it is sealed), and the stripes. Behind the rings: a line for each core to be told by, and the counter.
+    // for `Combining`, whether it is sealed), and the stripes. Behind the rings: a line for each core
+    // to be told by, and the counter.
 
     /// How many stripes there are; the fill is one.
     const fn stripes(&self) -> usize {

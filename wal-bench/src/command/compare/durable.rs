@@ -67,7 +67,7 @@ fn raw(dir: &Path, shape: Shape) -> Outcome<Vec<Variant<'static>>> {
 /// Bytes of a log file, and between two checkpoints.
 const FILE: u64 = 16 << 20;
 
-/// Durable commits to a log whose files are used over and over, as those of the others are: without
+/// Durable commits to a log whose files are used over and over, as those of okaywal are: without
 /// checkpoints every byte of it would be written twice, for files are filled with zeros first.
 struct Commits<'a> {
     dir: &'a Path,
