@@ -43,8 +43,6 @@ pub struct LogFiles<L: FileLayer, A = ()> {
     leftovers: Mutex<Vec<PathBuf>>,
     /// The first failed write or sync.
     failure: OnceLock<String>,
-    /// Whether a file was opened that bypasses the page cache.
-    bypasses: AtomicBool,
     dir: Arc<Dir<L>>,
     /// Last: released when nothing can touch the directory any more.
     dir_lock: DirLock<L>,
@@ -144,7 +142,6 @@ impl<L: FileLayer, A> LogFiles<L, A> {
             syncing: Mutex::default(),
             leftovers: Mutex::new(leftovers),
             failure: OnceLock::new(),
-            bypasses: AtomicBool::new(false),
             dir,
             dir_lock,
         })
@@ -275,9 +272,9 @@ impl<L: FileLayer, A> LogFiles<L, A> {
     /// Those of [`FileLayer::bypass_cache`].
     pub fn bypass_cache(&self, file: &OpenFile<L::File, A>) -> io::Result<usize> {
         let alignment = uninterrupted(|| self.dir.layer.bypass_cache(&file.file))?;
-        // Relaxed, here and where they are read: a reader who misses it costs a writer some time.
+        // Relaxed, here and where it is read: a reader who misses it costs a writer some time.
         file.bypasses.store(true, Ordering::Relaxed);
-        self.bypasses.store(true, Ordering::Relaxed);
+        self.maker.bypass();
         Ok(alignment)
     }
 
@@ -477,8 +474,7 @@ impl<L: FileLayer, A> LogSource for LogFiles<L, A> {
     }
 
     fn read_at(&self, sequence: u64, offset: u64, buf: &mut [u8]) -> Result<usize, SinkError> {
-        // Relaxed, as are the others: see `bypass_cache`.
-        if !self.bypasses.load(Ordering::Relaxed) {
+        if !self.maker.bypasses() {
             return self.source.read_at(sequence, offset, buf);
         }
         let bypassing = lock(&self.open)

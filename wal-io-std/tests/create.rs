@@ -11,7 +11,7 @@ use std::thread;
 
 use rustix::io::Errno;
 use support::{
-    Call, Fault, Gate, KIB, MIB, count, inline, name, names, read, reopen, threaded, write,
+    Call, Fault, Gate, KIB, MIB, count, direct, inline, name, names, read, reopen, threaded, write,
 };
 use wal_core::sink::{SegmentSink, SinkOp, Spares};
 use wal_io_std::{FileOptions, FileSink, Preparation};
@@ -51,6 +51,30 @@ fn a_file_is_written_in_full_and_synced_in_slices_before_it_has_its_name() {
     let last = calls.last().unwrap();
     assert_eq!((last.call, last.path.as_path()), (Call::SyncDir, dir.path()));
     assert!(at(Call::Rename) < calls.len() - 1, "the new name is synced");
+}
+
+/// What filling leaves in the page cache is in the way of direct writes, and taking it out takes a
+/// while: the writer finds nothing of it.
+#[test]
+fn a_file_prepared_for_direct_writes_is_out_of_the_page_cache_before_it_is_needed() {
+    let (_dir, layer, sink) = direct();
+    sink.create(1, 64 * KIB).unwrap();
+    layer.take();
+    sink.prepare(2, 9 * MIB);
+    while sink.spares().prepared == 0 {
+        thread::yield_now();
+    }
+    let mut held = 0;
+    for record in layer.take() {
+        match record.call {
+            Call::Write => held += record.len as u64,
+            Call::DropCache => held = 0,
+            _ => {}
+        }
+        assert!(held <= 8 * MIB, "{held} bytes in the page cache");
+    }
+    assert_eq!(held, 0);
+    sink.create(2, 9 * MIB).unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::thread::{self, ThreadId};
 use rustix::io::Errno;
 use wal_core::sink::{LogSource, SegmentSink, Write};
 use wal_io_std::sys::{Access, DirEntry, FileLayer, Os};
-use wal_io_std::{FileOptions, FileSink, Preparation};
+use wal_io_std::{FileOptions, FileSink, Io, Preparation};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -248,6 +248,21 @@ impl FileLayer for Faulty {
         Os.drop_cache(&file.file);
     }
 
+    /// Says that it does, for a file system without direct writes is nothing that tests are about.
+    fn bypass_cache(&self, file: &Opened) -> io::Result<usize> {
+        self.drop_cache(file);
+        Ok(512)
+    }
+
+    fn write_through_at(
+        &self,
+        file: &Opened,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        self.write_at(file, parts, offset)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(Call::Rename, to, 0, 0)?;
         Os.rename(from, to)?;
@@ -289,6 +304,14 @@ pub fn threaded() -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
     opened(Preparation::Thread)
 }
 
+/// The same, and written past the page cache.
+pub fn direct() -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = FileOptions::default().preparation(Preparation::Thread).io(Io::Direct);
+    let (layer, sink) = reopen_with(dir.path(), &options);
+    (dir, layer, sink)
+}
+
 fn opened(preparation: Preparation) -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
     let dir = tempfile::tempdir().unwrap();
     let (layer, sink) = reopen(dir.path(), preparation);
@@ -296,9 +319,12 @@ fn opened(preparation: Preparation) -> (tempfile::TempDir, Faulty, FileSink<Faul
 }
 
 pub fn reopen(dir: &Path, preparation: Preparation) -> (Faulty, FileSink<Faulty>) {
+    reopen_with(dir, &FileOptions::default().preparation(preparation))
+}
+
+fn reopen_with(dir: &Path, options: &FileOptions) -> (Faulty, FileSink<Faulty>) {
     let layer = Faulty::default();
-    let options = FileOptions::default().preparation(preparation);
-    let sink = FileSink::with_layer(layer.clone(), dir, &options).unwrap();
+    let sink = FileSink::with_layer(layer.clone(), dir, options).unwrap();
     layer.take();
     (layer, sink)
 }
