@@ -33,6 +33,7 @@ Kinds == {
     <<"stragglers", \E s \in Slots : SEALED \div 2 < fill[s] /\ fill[s] < SEALED>>,
     <<"two rotations", \E w, q \in Writers : w # q
         /\ pc[w] \in {"s1", "s2", "s3", "s4", "s5"} /\ pc[q] \in {"s1", "s2", "s3", "s4", "s5"}>>,
+    <<"write started and left", \E w \in Writers : Starting(w) /\ flights # <<>> /\ pc[w] = "LStarted">>,
     <<"commit counted too early", \E w \in Writers : pc[w] = "late">>,
     <<"writes out of order", \E i, j \in 1 .. Len(flights) : i < j /\ ~Finished(i) /\ Finished(j)>>}
 Here == {kind[1] : kind \in {kind \in Kinds : kind[2]}}

@@ -14,6 +14,8 @@ CONSTANTS
     MaxOps,         \* operations of each writer
     MaxDirect,      \* direct frames in all
     Depth,          \* writes in flight at once
+    EachDurable,    \* whether the sink syncs while others are in flight
+    Starts,         \* whether whoever completes a segment has its write started
     MaxErrors,      \* failing writes and syncs
     MaxRefusals,    \* refusals without harm (disk full)
     MaxCrashes,
@@ -88,7 +90,7 @@ vars == <<ring, marks, desk, pipe, sink, pc, loc, ops, ghost, world, used>>
 NoLoc == [cur |-> 0, gen |-> 0, at |-> 0, len |-> 0, lsn |-> 0, i |-> 0, dl |-> 0, tgt |-> 0,
           nb |-> 0, ret |-> "", op |-> "", act |-> FALSE, ho |-> FALSE, need |-> NoNeed,
           goal |-> 0, dg |-> 0, stuck |-> -1, prog |-> FALSE, refd |-> FALSE, ref0 |-> 0,
-          wcap |-> 0, nxt |-> 0, void |-> FALSE, found |-> 0]
+          wcap |-> 0, nxt |-> 0, void |-> FALSE, found |-> 0, back |-> <<>>]
 NoBudget == [direct |-> 0, errors |-> 0, refusals |-> 0, crashes |-> 0, truncates |-> 0]
 
 Tail0 == [s \in Slots |-> [gen |-> s, pos |-> IF s = 0 THEN 0 ELSE Cap + 1]]
@@ -275,19 +277,24 @@ CommitLate(w) ==
     /\ UNCHANGED <<tail, stripe, gate, base, sealed, direct, next, current, full, mem, marks, desk, pipe,
                    sink, ops, ranges, hi, resv, acked, world, used>>
 
-\* What a writer's step obliges it to: one critical section.
+\* What a writer's step obliges it to: one critical section. If nobody leads, it leads itself, as far
+\* as that goes without waiting, where the sink starts writes; `back` is what it goes on with.
 Tell(w) ==
     LET l == loc[w]
         served == IF l.act THEN Served ELSE {}
+        told == [l EXCEPT !.act = FALSE, !.ho = FALSE]
+        starts == Starts /\ l.ho /\ leader = NoOne
     IN
     /\ pc[w] = "tell"
-    /\ Set(w, [l EXCEPT !.act = FALSE, !.ho = FALSE])
-    /\ IF l.ho /\ leader = NoOne
+    /\ Set(w, IF starts THEN [NoLoc EXCEPT !.back = <<told>>] ELSE told)
+    /\ IF starts
+       THEN /\ leader' = w /\ news' = FALSE /\ Wake(w, "L0", served, regs[w])
+       ELSE IF l.ho /\ leader = NoOne
        THEN /\ \E n \in Successors(Registered \ served) : Wake(w, l.ret, served \cup n, regs[w])
-            /\ UNCHANGED news
+            /\ UNCHANGED <<leader, news>>
        ELSE /\ Wake(w, l.ret, served, regs[w])
-            /\ news' = (news \/ l.ho)
-    /\ UNCHANGED <<ring, marks, pipe, sink, leader, abandoned, refusals, ops, ghost, world, used>>
+            /\ news' = (news \/ l.ho) /\ UNCHANGED leader
+    /\ UNCHANGED <<ring, marks, pipe, sink, abandoned, refusals, ops, ghost, world, used>>
 
 \* The append has returned: what next.
 Appended(w) ==
@@ -481,6 +488,9 @@ Abandon(w) ==
 ----------------------------------------------------------------------------
 (* Leading. *)
 
+\* It leads only to start what is complete, and waits for nothing.
+Starting(w) == loc[w].back # <<>>
+
 \* A round begins: is it over, what do the waiters want.
 LeadRound(w) ==
     LET l == loc[w]
@@ -489,8 +499,8 @@ LeadRound(w) ==
     IN
     /\ pc[w] = "L0"
     /\ IF poisoned \/ Satisfied(l.need)
-       THEN Goto(w, "LOver") /\ UNCHANGED <<loc, news>>
-       ELSE /\ news' = FALSE /\ Goto(w, "q1")
+       THEN Goto(w, IF Starting(w) THEN "LStarted" ELSE "LOver") /\ UNCHANGED <<loc, news>>
+       ELSE /\ news' = (news /\ Starting(w)) /\ Goto(w, IF Starting(w) THEN "L3" ELSE "q1")
             /\ Set(w, [l EXCEPT !.dg = SetMax(wanted), !.stuck = -1, !.prog = FALSE, !.refd = FALSE])
     /\ UNCHANGED <<ring, marks, pipe, sink, leader, regs, abandoned, refusals, ops, ghost, world, used>>
 
@@ -556,20 +566,21 @@ Finished(i) == IF flights[i].done THEN TRUE
 Failed(i) == IF flights[i].done THEN FALSE ELSE frames[flights[i].f].st = "failed"
 
 \* Write: submit what is complete, in order, as deep as allowed. A write that is over counts until
-\* it is reaped, unless it was over when submitting it returned: the sink decides.
+\* it is reaped, unless it was over when submitting it returned: the sink decides. Who only starts
+\* writes may have to leave one, for it would wait for a file.
 Write(w) ==
     LET l == loc[w]
         s == Slot(pnext)
         complete == tail[s].gen = pnext /\ fill[s] = SEALED
         mine == pawait /\ Owns(w, pnext)
-        void == pawait /\ ~mine /\ pnext \in abandoned
+        void == pawait /\ ~mine /\ pnext \in abandoned /\ ~Starting(w)
         seg == ~pawait /\ complete
         unreaped == Cardinality({i \in 1 .. Len(flights) : ~flights[i].done})
         unfinished == Cardinality({i \in 1 .. Len(flights) : ~Finished(i)})
     IN
     /\ pc[w] = "L3"
-    /\ \E deep \in {unreaped >= Depth, unfinished >= Depth} :
-       IF deep \/ ~(mine \/ void \/ seg)
+    /\ \E deep \in {unreaped >= Depth, unfinished >= Depth}, leaves \in {FALSE, Starting(w)} :
+       IF deep \/ leaves \/ ~(mine \/ void \/ seg)
        THEN /\ Goto(w, "L4")
             /\ Set(w, [l EXCEPT !.stuck = IF deep THEN DEEP ELSE IF pawait THEN pnext ELSE -1])
             /\ UNCHANGED <<frames, flights, pawait, pnext, abandoned, used, held>>
@@ -606,8 +617,8 @@ LargeWrite(w) ==
             /\ Goto(w, "L3")
     /\ UNCHANGED <<ring, marks, desk, pnext, pawait, held, sink, loc, ops, ghost, world, used>>
 
-\* Reap, waiting for some write if the oldest is not over, and publish how far the written prefix
-\* goes.
+\* Reap, waiting for some write if the oldest is not over, unless it only starts writes, and publish
+\* how far the written prefix goes.
 PublishWritten(w) ==
     LET n == Len(flights)
         ok(i) == Finished(i) /\ ~Failed(i)
@@ -617,7 +628,8 @@ PublishWritten(w) ==
         kept == SelectSeq([i \in 1 .. done |-> flights[i].held], LAMBDA h : h.gen >= 0)
     IN
     /\ pc[w] = "L4"
-    /\ IF n = 0 THEN TRUE ELSE flights[1].done \/ \E i \in 1 .. n : ~flights[i].done /\ Finished(i)
+    /\ IF n = 0 \/ Starting(w) THEN TRUE
+       ELSE flights[1].done \/ \E i \in 1 .. n : ~flights[i].done /\ Finished(i)
     /\ IF \E i \in 1 .. n : Failed(i)
        THEN Goto(w, "LFatal") /\ UNCHANGED <<flights, held, written, loc>>
        ELSE /\ flights' = SubSeq([i \in 1 .. n |-> [flights[i] EXCEPT !.done = ok(i)]], done + 1, n)
@@ -627,9 +639,14 @@ PublishWritten(w) ==
             /\ Goto(w, "L5")
     /\ UNCHANGED <<ring, poisoned, durable, desk, pnext, pawait, sink, ops, ghost, world, used>>
 
-\* Sync, if somebody wants it, nothing is in flight, and there is no more to submit for it.
-WantsSync(w) == /\ flights = <<>> /\ loc[w].dg > durable /\ written > durable
-                /\ loc[w].stuck # DEEP \/ written >= loc[w].dg
+\* Sync, if somebody wants it, nothing is in flight, and there is no more to submit for it; in any
+\* case where it costs nothing.
+WantsSync(w) ==
+    LET l == loc[w] IN
+    /\ written > durable
+    /\ IF Starting(w) THEN EachDurable
+       ELSE /\ l.dg > durable
+            /\ EachDurable \/ (flights = <<>> /\ (l.stuck # DEEP \/ written >= l.dg))
 Unsynced(st) == [i \in 1 .. Len(frames) |->
                    IF frames[i].st = "written" THEN [frames[i] EXCEPT !.st = st] ELSE frames[i]]
 
@@ -666,7 +683,8 @@ Recycle(w) ==
                        ELSE tail
        ELSE /\ UNCHANGED <<tail, stripe, fill, held>>
             /\ Set(w, [l EXCEPT !.tgt = 0, !.ret = "", !.nb = 0, !.gen = 0, !.at = 0, !.cur = 0])
-            /\ Wake(w, IF l.prog \/ flights # <<>> THEN "L0"
+            /\ Wake(w, IF Starting(w) THEN IF l.prog THEN "L0" ELSE "LStarted"
+                       ELSE IF l.prog \/ flights # <<>> THEN "L0"
                        ELSE IF Satisfied(l.need) THEN "LOver"
                        ELSE IF l.refd THEN "LRefused" ELSE "LBlocked", Served, NoNeed)
     /\ UNCHANGED <<stripe, gate, base, sealed, direct, next, current, full, mem, marks, leader, news,
@@ -698,6 +716,14 @@ StepDown(w) ==
             /\ Wake(w, "park", owner, l.need)
     /\ UNCHANGED <<ring, marks, pipe, sink, abandoned, refusals, loc, ops, ghost, world, used>>
 
+\* What could be started is: put the pipeline back, wake one who leads next, and go on.
+Started(w) ==
+    LET l == loc[w].back[1] IN
+    /\ pc[w] = "LStarted" /\ leader' = NoOne /\ Set(w, l)
+    /\ \E n \in (IF Mutant = "StartedInSilence" THEN {{}} ELSE Successors(Registered)) :
+           Wake(w, l.ret, n, regs[w])
+    /\ UNCHANGED <<ring, marks, pipe, sink, news, abandoned, refusals, ops, ghost, world, used>>
+
 \* Hand on: put the pipeline back and wake one who leads next.
 HandOn(w) ==
     /\ pc[w] = "LOver"
@@ -727,7 +753,8 @@ Poison(w) ==
     /\ UNCHANGED <<ring, written, desk, pipe, sink, loc, ops, ghost, world, used>>
 
 PoisonWake(w) ==
-    /\ pc[w] = "LPoisoned" /\ Wake(w, "LOver", Registered, NoNeed)
+    /\ pc[w] = "LPoisoned"
+    /\ Wake(w, IF Starting(w) THEN "LStarted" ELSE "LOver", Registered, NoNeed)
     /\ poisoned' = (Mutant # "PoisonForgotten")
     /\ UNCHANGED <<ring, written, durable, pipe, sink, leader, news, abandoned, refusals, loc, ops, ghost, world, used>>
 
@@ -845,8 +872,8 @@ WaitDurable(w) == NextLoad(w) \/ NextTail(w) \/ NextFill(w) \/ NextAgain(w) \/ C
 Publish(w) == PublishWritten(w) \/ PublishDurable(w)
 Lead(w) == LeadRound(w) \/ FlushLoad(w) \/ FlushDecide(w) \/ FlushStale(w) \/ Seal(w)
            \/ LeadSealed(w) \/ Write(w) \/ LargeWrite(w) \/ Publish(w) \/ Sync(w)
-           \/ Recycle(w) \/ RecycleArrive(w) \/ StepDown(w) \/ HandOn(w) \/ Refuse(w) \/ Drain(w)
-           \/ Poison(w) \/ PoisonWake(w)
+           \/ Recycle(w) \/ RecycleArrive(w) \/ StepDown(w) \/ Started(w) \/ HandOn(w) \/ Refuse(w)
+           \/ Drain(w) \/ Poison(w) \/ PoisonWake(w)
 Step(w) == Append_(w) \/ Rotate(w) \/ WaitDurable(w) \/ Lead(w)
 
 \* All is done, or all is down: not a deadlock.
@@ -867,7 +894,7 @@ LiveSpec == Spec /\ Fair
 Pcs == {"idle", "rLoad", "rFull", "rAdd", "rBase", "rRaise", "copy", "commit", "late", "tell",
         "appended", "s1", "s2", "s3", "s4", "s5", "a1", "a2", "a3", "a4", "n1", "n2", "n3", "n4",
         "claimed", "w0", "turn", "park", "abandon", "L0", "q1", "q2", "q2s", "q3", "LSealed",
-        "L3", "LDirect", "L4", "L5", "L6", "L8", "r2", "LBlocked", "LOver", "LRefused", "LFatal",
+        "L3", "LDirect", "L4", "L5", "L6", "L8", "r2", "LBlocked", "LStarted", "LOver", "LRefused", "LFatal",
         "LPoison", "LPoisoned", "dead"}
 
 TypeOK ==
@@ -896,12 +923,15 @@ OnlyOneActive ==
          LET last == SetMax({tail[s].gen : s \in {s \in Slots : fill[s] # QUEUED} }) IN
          fill[Slot(last + 1)] # QUEUED
 
+\* Where a writer is with its own work.
+Own(w) == IF Starting(w) THEN loc[w].back[1] ELSE loc[w]
+
 \* Writers in flight, as the words say, are those that hold a grant.
-Holding(s) == {w \in Writers : /\ Slot(loc[w].gen) = s
+Holding(s) == {w \in Writers : /\ Slot(Own(w).gen) = s
                               /\ \/ pc[w] \in {"rBase", "rRaise", "copy", "commit", "late"}
-                                 \/ pc[w] = "tell" /\ loc[w].ret = "copy"}
+                                 \/ (pc[w] = "tell" \/ Starting(w)) /\ Own(w).ret = "copy"}
 RECURSIVE SumHeld(_)
-SumHeld(W) == IF W = {} THEN 0 ELSE LET w == CHOOSE w \in W : TRUE IN loc[w].len + SumHeld(W \ {w})
+SumHeld(W) == IF W = {} THEN 0 ELSE LET w == CHOOSE w \in W : TRUE IN Own(w).len + SumHeld(W \ {w})
 \* What its sealer has counted so far, or will.
 RECURSIVE SumStripes(_, _)
 SumStripes(s, K) == IF K = {} THEN 0 ELSE LET k == CHOOSE k \in K : TRUE IN
@@ -918,9 +948,9 @@ ValidWriterCounts == \A s \in Slots : InFlight(s) = SumHeld(Holding(s))
 
 ValidWritePositions ==
     \A s \in Slots : \A w \in Holding(s) :
-        /\ loc[w].at >= 0 /\ loc[w].at + loc[w].len <= Cap
-        /\ loc[w].gen = tail[s].gen
-        /\ pc[w] # "rBase" => \E r \in ranges : r.t = Tag(w) /\ r.lsn = loc[w].lsn
+        /\ Own(w).at >= 0 /\ Own(w).at + Own(w).len <= Cap
+        /\ Own(w).gen = tail[s].gen
+        /\ pc[w] # "rBase" => \E r \in ranges : r.t = Tag(w) /\ r.lsn = Own(w).lsn
 
 \* LSNs grow strictly with the position in the ring, from the very first.
 MonotonicLSNs ==
@@ -998,15 +1028,15 @@ PoisonIsFinal ==
 CurrentIsRaised == [][Alive => current' >= current]_vars
 
 (* Liveness, under LiveSpec. *)
-Appending(w) == loc[w].op \in {"append", "direct"}
+Appending(w) == Own(w).op \in {"append", "direct"}
                 /\ pc[w] \notin {"idle", "dead", "appended", "n1", "n2", "n3", "n4"}
-                /\ loc[w].need.k # "D"
+                /\ Own(w).need.k # "D"
 WriteCompletion == \A w \in Writers :
     Appending(w) ~> (~Appending(w))
 RotationProgress ==
-    ((\A s \in Slots : ~Open(s)) /\ \E w \in Writers : loc[w].need.k = "S")
+    ((\A s \in Slots : ~Open(s)) /\ \E w \in Writers : Own(w).need.k = "S")
         ~> ((\E s \in Slots : Open(s)) \/ poisoned \/ phase = "down"
-            \/ \A w \in Writers : loc[w].need.k # "S")
+            \/ \A w \in Writers : Own(w).need.k # "S")
 EveryWaiterResolves == \A w \in Writers :
     (pc[w] \in {"w0", "turn", "park"}) ~> (loc[w].need = NoNeed \/ pc[w] \in {"idle", "dead", "appended"})
 =============================================================================

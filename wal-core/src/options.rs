@@ -157,8 +157,10 @@ impl Options {
         self
     }
 
-    /// Segments in flight at once, 1 to `segments` - 1. Default 1, which suits local disks; only
-    /// sinks that complete asynchronously use more.
+    /// Segments in flight at once, 1 to `segments` - 1. Default 1, which suits local disks where every
+    /// commit is waited for; only sinks that complete asynchronously use more. Where writers append on
+    /// and wait for their records later, some more keep the device busy: smaller segments, too, are
+    /// then on their way sooner.
     #[must_use]
     pub fn depth(mut self, writes: usize) -> Self {
         self.depth = writes;

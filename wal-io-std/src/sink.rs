@@ -180,6 +180,10 @@ impl<L: FileLayer> SegmentSink for FileSink<L> {
         self.direct.as_ref().map_or(1, |direct| direct.align)
     }
 
+    fn durable_writes(&self) -> bool {
+        self.direct.is_some()
+    }
+
     /// As the trait says. A file of that name that is unused, its first block all zeros, is
     /// accepted or made again; one that holds anything is refused
     /// ([`AlreadyExists`](std::io::ErrorKind::AlreadyExists)), never replaced.

@@ -139,6 +139,14 @@ impl<Q: Queue<L::File>, L: FileLayer> SegmentSink for UringSink<Q, L> {
         self.align
     }
 
+    fn durable_writes(&self) -> bool {
+        lock(&self.state).writes_durably()
+    }
+
+    fn starts_writes(&self) -> bool {
+        true
+    }
+
     fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
         lock(&self.state).memory(len, &self.context())
     }

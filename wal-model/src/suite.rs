@@ -16,6 +16,11 @@ fn deep(mut machine: Machine) -> Machine {
     machine
 }
 
+fn starting(mut machine: Machine) -> Machine {
+    machine.starts = true;
+    deep(machine)
+}
+
 fn refusing(mut machine: Machine) -> Machine {
     machine.refusals = true;
     machine
@@ -49,7 +54,8 @@ pub fn quick() -> Vec<Named> {
         ("2 x 2, a direct frame", pair(&[Direct], &[Append, Append, Sync])),
         ("2 x 2, a file refused", refusing(pair(&[Append, Append], &[Append, Sync]))),
         ("2 x 2, closed", pair(&[Append, Close], &[Append, Sync])),
-        ("2 x 3, two writes in flight", deep(three)),
+        ("2 x 3, two writes in flight", deep(three.clone())),
+        ("2 x 3, writes started by who completes a segment", starting(three)),
         (
             "3 writers x 3 segments",
             Machine::mixed(3, vec![vec![Append], vec![Append], vec![Append, Wait]]),
@@ -109,7 +115,7 @@ pub fn faults() -> Vec<(Machine, &'static str)> {
         (lives, Bug::CurrentStored, "NobodyIsStuck"),
         (without_crashes(pair(&[Append; 3], &[Append, Sync])), Bug::StaleGrant, "NextLsnCovers"),
         (two(), Bug::RecycledAtSubmission, "NoUseAfterRecycle"),
-        (wide, Bug::WatermarkOverGap, "DurableIsPrefix"),
+        (wide.clone(), Bug::WatermarkOverGap, "DurableIsPrefix"),
         (two(), Bug::DurableOvertakes, "DurableIsPrefix"),
         (two(), Bug::AckBeforeSync, "AckedSurvivesCrash"),
         (one(), Bug::DirectOutOfOrder, "DurableIsPrefix"),
@@ -120,6 +126,12 @@ pub fn faults() -> Vec<(Machine, &'static str)> {
             Bug::RefusalUntold,
             "EveryWaiterResolves",
         ),
+        (
+            without_crashes(starting(pair(&[Append, Append], &[Append, Sync]))),
+            Bug::StartedInSilence,
+            "EveryWaiterResolves",
+        ),
+        (starting(wide.clone()), Bug::DurableInFlight, "DurableIsPrefix"),
         (two(), Bug::PoisonForgotten, "PoisonIsFinal"),
         (
             without_crashes(pair(&[Append, Append], &[Append, Sync])),

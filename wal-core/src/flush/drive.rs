@@ -32,6 +32,8 @@ pub(super) enum Step {
 pub(super) struct Lead<'a, S: SegmentSink, P: Probe> {
     pub(super) shared: &'a Shared<S, P>,
     pipeline: Option<Box<Pipeline>>,
+    /// Whether it may wait for the sink.
+    pub(super) may_wait: bool,
 }
 
 impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
@@ -47,7 +49,7 @@ impl<S: SegmentSink, P: Probe> Drop for Lead<'_, S, P> {
 
 impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
     pub(super) fn new(shared: &'a Shared<S, P>, pipeline: Box<Pipeline>) -> Self {
-        Self { shared, pipeline: Some(pipeline) }
+        Self { shared, pipeline: Some(pipeline), may_wait: true }
     }
 
     /// Gives the pipeline back without a word; the caller tells the desk.
@@ -103,21 +105,13 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         // While the oldest is not done, there is nothing else to do.
         let wait = self.pipeline().in_flight.front().is_some_and(|flight| !flight.done);
         self.reap(wait)?;
-        let written = self.pipeline().advance();
-        let progressed = written.is_some();
-        if let Some(written) = written {
-            shared.publish(written, shared.durable());
-        }
-        // One sync for all that is complete: not while there is more to submit.
-        let gathered = halt != Halt::Depth || shared.written() >= durable_goal;
-        if self.pipeline().in_flight.is_empty()
-            && gathered
-            && durable_goal > shared.durable()
-            && shared.written() > shared.durable()
-        {
-            self.sync()?;
-            self.settle(need, durable_goal);
-            return Ok(None);
+        let mut progressed = self.advance();
+        // One sync for all that is complete, unless each write is durable as it is: not while there
+        // is more in flight, or to submit.
+        let gathered = self.pipeline().in_flight.is_empty()
+            && (halt != Halt::Depth || shared.written() >= durable_goal);
+        if durable_goal > shared.durable() && (gathered || shared.sink.durable_writes()) {
+            progressed |= self.sync()?;
         }
         self.settle(need, durable_goal);
         if progressed || !self.pipeline().in_flight.is_empty() {
@@ -152,23 +146,36 @@ impl<'a, S: SegmentSink, P: Probe> Lead<'a, S, P> {
         self.pipeline.as_mut().expect("the lead holds the pipeline")
     }
 
-    /// Makes everything written durable and says so.
-    fn sync(&mut self) -> Result<(), Failure> {
+    /// Says how far the log is written; returns whether that is further than before.
+    pub(super) fn advance(&mut self) -> bool {
+        let shared = self.shared;
+        let written = self.pipeline().advance();
+        if let Some(written) = written {
+            shared.publish(written, shared.durable());
+        }
+        written.is_some()
+    }
+
+    /// Makes everything written durable and says so; returns whether there was anything to do.
+    pub(super) fn sync(&mut self) -> Result<bool, Failure> {
         let shared = self.shared;
         let written = shared.written();
+        if written == shared.durable() {
+            return Ok(false);
+        }
         let span = shared.observer.begin(Operation::Sync { from: shared.durable(), to: written });
         let took = shared.counters.time(|| shared.sink.sync()).map_err(Failure::Fatal)?;
         shared.counters.sync();
         shared.observer.end(span, Outcome::Synced { counters: &shared.counters, took });
         shared.ring.probe().event(Event::Sync { lsn: written });
         shared.publish(written, written);
-        // Nothing is in flight: every frame before those of the present file is written, and synced.
-        shared.seal(self.pipeline().file.sequence);
-        Ok(())
+        // Every frame before those of this file is written, and synced.
+        shared.seal(self.pipeline().oldest_file());
+        Ok(true)
     }
 
     /// Frees the segments that nobody wants durable any more, and wakes who is satisfied.
-    fn settle(&mut self, need: Option<Need>, durable_goal: Lsn) {
+    pub(super) fn settle(&mut self, need: Option<Need>, durable_goal: Lsn) {
         let shared = self.shared;
         let durable = shared.durable();
         while let Some(&held) = self.pipeline().held.front() {

@@ -4,7 +4,9 @@
 //! *pipeline* if nobody has it and drives until its need is met: it gives those a moment who
 //! committed with the last group; seals late, so that everything reserved up to then joins its
 //! group; writes what is complete, in order; syncs once; publishes the watermark; wakes those it
-//! satisfied; and hands the pipeline on to one who is not satisfied yet. Everyone else sleeps.
+//! satisfied; and hands the pipeline on to one who is not satisfied yet. Everyone else sleeps. Where
+//! writes can be started without waiting for them, whoever completes a segment does that
+//! [at once](self::early).
 //!
 //! Holding the pipeline *is* leading: it lives in the [`desk`](self) under a mutex that is held
 //! for a few instructions and never across I/O, together with the registered waiters. That makes
@@ -21,6 +23,7 @@ mod cut;
 mod desk;
 mod direct;
 mod drive;
+mod early;
 mod pipeline;
 mod siblings;
 mod submit;

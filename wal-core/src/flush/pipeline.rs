@@ -41,6 +41,8 @@ pub(crate) struct Pipeline {
 /// A frame in flight.
 pub(super) struct Flight {
     pub(super) ticket: u64,
+    /// The file that it is in, or the newest one if it is in none.
+    pub(super) file: u64,
     /// Where the next frame starts: the written watermark once this and all before it are done.
     pub(super) next: Lsn,
     pub(super) done: bool,
@@ -124,6 +126,11 @@ impl Pipeline {
     /// The file that the pipeline writes to.
     pub(crate) const fn file(&self) -> &FileHeader {
         &self.file
+    }
+
+    /// The file of the oldest frame that is not known to be written.
+    pub(super) fn oldest_file(&self) -> u64 {
+        self.in_flight.front().map_or(self.file.sequence, |flight| flight.file)
     }
 
     /// Where the last frame ended.

@@ -58,7 +58,9 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
                         Work::Frame(kind) => self.submit_direct(frame, kind)?,
                         Work::Cut(last) => self.cut(&sealed, last)?,
                     },
-                    _ if self.is_abandoned(sequence) => self.submit_void(&sealed)?,
+                    _ if self.may_wait && self.is_abandoned(sequence) => {
+                        self.submit_void(&sealed)?
+                    }
                     _ => return Ok(Halt::Direct(sequence)),
                 }
                 let pipeline = self.pipeline();
@@ -68,6 +70,9 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             }
             let next = pipeline.next;
             let Some(sealed) = self.shared.ring.sealed(next) else { return Ok(Halt::Incomplete) };
+            if !self.may_wait && !self.is_at_hand(&sealed.place) {
+                return Ok(Halt::Incomplete);
+            }
             self.submit_segment(&sealed)?;
             let pipeline = self.pipeline();
             if sealed.direct > 0 {
@@ -179,7 +184,8 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
     fn pass(&mut self, next: Lsn, held: Option<Held>) {
         let pipeline = self.pipeline();
         let ticket = pipeline.ticket();
-        let flight = Flight { ticket, next, done: true, held, _file_header: None };
+        let file = pipeline.file.sequence;
+        let flight = Flight { ticket, file, next, done: true, held, _file_header: None };
         pipeline.in_flight.push_back(flight);
     }
 
@@ -274,7 +280,8 @@ impl<S: SegmentSink, P: Probe> Lead<'_, S, P> {
             Submitted::Pending => false,
         };
         shared.counters.frame(bytes);
-        let flight = Flight { ticket, next, done, held, _file_header: file_header };
+        let flight =
+            Flight { ticket, file: place.file, next, done, held, _file_header: file_header };
         self.pipeline().in_flight.push_back(flight);
         Ok(())
     }

@@ -171,7 +171,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
     }
 
     /// Puts the pipeline back and has one who wants it lead next.
-    fn hand_on(self: &Arc<Self>, pipeline: Box<Pipeline>) {
+    pub(super) fn hand_on(self: &Arc<Self>, pipeline: Box<Pipeline>) {
         let mut desk = lock(&self.desk);
         self.put_back(&mut desk, pipeline);
         let next = self.choose_next(&mut desk);
@@ -227,6 +227,7 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
         let mut desk = lock(&self.desk);
         let mut woken = Vec::new();
         let mut next = Next::Wake(Vec::new());
+        let mut lead = None;
         if duty.activated {
             woken = desk.waiters.take_satisfied(self.progress());
         }
@@ -236,13 +237,18 @@ impl<S: SegmentSink, P: Probe> Shared<S, P> {
             } else if desk.waiters.is_empty() && self.executor.is_some() && desk.may_ask() {
                 // Even if nobody waits: that is what an executor is for.
                 next = Next::Executor;
+            } else if self.sink.starts_writes() && !std::thread::panicking() {
+                lead = self.take_lead(&mut desk);
             } else {
                 next = self.choose_next(&mut desk);
             }
         }
         drop(desk);
         self.wake(woken);
-        self.appoint(next);
+        match lead {
+            Some(pipeline) => self.start_writes(pipeline),
+            None => self.appoint(next),
+        }
     }
 }
 

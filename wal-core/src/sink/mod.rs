@@ -160,6 +160,22 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
         true
     }
 
+    /// Whether each write is durable by itself when it is over, so that a [`sync`](Self::sync) after
+    /// it costs next to nothing. The core then syncs while later writes are in flight; otherwise it
+    /// waits until nothing is, so that one sync serves many. Must not block.
+    ///
+    /// May change in a call of [`create`](Self::create), and in no other.
+    fn durable_writes(&self) -> bool {
+        false
+    }
+
+    /// Whether [`submit`](Self::submit), and a [`reap`](Self::reap) after it, start a write without
+    /// waiting for any. Whoever completes a segment, an appending thread, then has its write started
+    /// if nobody leads; otherwise the write is left to somebody who does. Must not block.
+    fn starts_writes(&self) -> bool {
+        false
+    }
+
     /// Supplies the memory of one ring segment, zeroed, `len` bytes long and aligned to at least
     /// [`alignment`](Self::alignment). Called once per segment when the log opens.
     ///
@@ -224,7 +240,8 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
     /// Any write error; the core poisons the log.
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError>;
 
-    /// Starts a write. A sink that blocks leaves this as it is: the write completes inline.
+    /// Starts a write, or has the next [`reap`](Self::reap) start it. A sink that blocks leaves this
+    /// as it is: the write completes inline.
     ///
     /// # Safety
     ///
@@ -237,7 +254,8 @@ pub trait SegmentSink: LogSource + Send + Sync + 'static {
         Submitted::Done(self.write(write))
     }
 
-    /// Collects finished writes into `done`; with `wait`, blocks until there is at least one.
+    /// Starts what was submitted and is not started, and collects finished writes into `done`; with
+    /// `wait`, blocks until there is at least one.
     /// Never called with `wait` when nothing is in flight.
     fn reap(&self, wait: bool, done: &mut Vec<Completion>) {
         let _ = (wait, done);

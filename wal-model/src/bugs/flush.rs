@@ -6,6 +6,7 @@ use crate::machine::Bug as M;
 
 const DIRECT: &str = "wal-core/src/flush/direct.rs";
 const DRIVE: &str = "wal-core/src/flush/drive.rs";
+const EARLY: &str = "wal-core/src/flush/early.rs";
 const PIPELINE: &str = "wal-core/src/flush/pipeline.rs";
 const SHARED: &str = "wal-core/src/shared.rs";
 const SUBMIT: &str = "wal-core/src/flush/submit.rs";
@@ -79,6 +80,41 @@ pub(super) const BUGS: &[Bug] = &[
         shared.publish(reserved, reserved);",
         }],
         caught_by: &[Crashes, Lives, Core("ring"), Machine(M::DurableOvertakes)],
+    },
+    Bug {
+        name: "durable-in-flight",
+        what: "a sync beside writes in flight is said to cover those, too",
+        edits: &[Edit {
+            file: DRIVE,
+            find: "shared.publish(written, written);",
+            replace: "let written = self.pipeline().in_flight.back().map_or(written, |f| f.next);
+        shared.publish(written, written);",
+        }],
+        caught_by: &[Machine(M::DurableInFlight), Shuttle("writes_in_flight")],
+    },
+    Bug {
+        name: "sealed-in-flight",
+        what: "a sync beside writes in flight says that every file but the newest is whole",
+        edits: &[Edit {
+            file: DRIVE,
+            find: "shared.seal(self.pipeline().oldest_file());",
+            replace: "shared.seal(self.pipeline().file().sequence);",
+        }],
+        caught_by: &[Shuttle("archiving")],
+    },
+    Bug {
+        name: "started-in-silence",
+        what: "who has started writes calls nobody to lead",
+        edits: &[Edit {
+            file: EARLY,
+            find: "self.hand_on(pipeline);",
+            replace: "self.put_back(&mut lock(&self.desk), pipeline);",
+        }],
+        caught_by: &[
+            Machine(M::StartedInSilence),
+            Spec("StartedInSilence"),
+            Shuttle("writes_in_flight"),
+        ],
     },
     Bug {
         name: "watermark-falls-back",

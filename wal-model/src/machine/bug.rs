@@ -67,11 +67,15 @@ pub enum Bug {
     DirectUncounted,
     /// A refusal of the sink leaves those asleep who were registered.
     RefusalUntold,
+    /// Who led to start what is complete calls nobody to lead after it.
+    StartedInSilence,
+    /// Where each write is durable by itself, a sync says so of those in flight, too.
+    DurableInFlight,
 }
 
 impl Bug {
     /// Every fault.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::PlaceAfterTail,
         Self::FillAfterTail,
         Self::StripesAfterTail,
@@ -102,5 +106,7 @@ impl Bug {
         Self::WatermarkFallsBack,
         Self::DirectUncounted,
         Self::RefusalUntold,
+        Self::StartedInSilence,
+        Self::DurableInFlight,
     ];
 }

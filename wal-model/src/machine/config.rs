@@ -57,6 +57,8 @@ pub struct Machine {
     pub programs: Vec<Vec<Op>>,
     /// Writes in flight at once.
     pub depth: usize,
+    /// Whether the sink starts writes without waiting for them, and makes each durable by itself.
+    pub starts: bool,
     /// Whether writes and syncs can fail.
     pub failures: bool,
     /// Whether the sink can refuse to create a file, once.
@@ -91,6 +93,7 @@ impl Machine {
             direct: 2 * UNIT,
             programs,
             depth: 1,
+            starts: false,
             failures: true,
             refusals: false,
             crashes: true,

@@ -22,7 +22,9 @@ impl Machine {
             LeaderPc::Reap { .. } if self.has(Bug::WatermarkOverGap) => {
                 leader.in_flight.is_empty() || leader.in_flight.iter().any(|flight| flight.done)
             }
-            LeaderPc::Reap { .. } => leader.in_flight.first().is_none_or(|flight| flight.done),
+            LeaderPc::Reap { .. } => {
+                leader.starting || leader.in_flight.first().is_none_or(|flight| flight.done)
+            }
             LeaderPc::SubmitDirect => leader.in_flight.iter().all(|flight| flight.done),
             LeaderPc::Poisoned => false,
             _ => true,
@@ -34,13 +36,16 @@ impl Machine {
         let capacity = self.layout.segment;
         let goal = state.leader.goal;
         state.leader.pc = match state.leader.pc {
-            LeaderPc::Asleep => LeaderPc::Round,
+            LeaderPc::Asleep => {
+                state.leader.starting = self.starts;
+                LeaderPc::Round
+            }
             LeaderPc::Round => {
                 state.news = false;
                 // One critical section: the goal is that of all registered until now.
                 state.leader.goal = state.writers.iter().map(|w| wanted(&w.pc)).max().unwrap_or(0);
                 (state.leader.progressed, state.leader.refused) = (false, false);
-                LeaderPc::SealCurrent
+                if state.leader.starting { LeaderPc::SubmitTail } else { LeaderPc::SealCurrent }
             }
             LeaderPc::SealCurrent => LeaderPc::SealTail { seen: state.current },
             LeaderPc::SealTail { seen } => {
@@ -84,8 +89,13 @@ impl Machine {
                 LeaderPc::PublishDurable { written: state.written }
             }
             LeaderPc::PublishDurable { written } => {
-                let durable =
-                    if self.has(Bug::DurableOvertakes) { goal.max(written) } else { written };
+                let durable = match self.bug {
+                    Bug::DurableOvertakes => goal.max(written),
+                    Bug::DurableInFlight => {
+                        state.leader.in_flight.last().map_or(written, |flight| flight.next)
+                    }
+                    _ => written,
+                };
                 self.publish(state, written, durable);
                 state.leader.progressed = true;
                 LeaderPc::Settle
@@ -195,6 +205,10 @@ impl Machine {
         let rotation = self.layout.rotate(place, len, direct);
         let Some(to) = rotation.direct else { return REAP };
         let (base, next) = (to.base.get(), self.align_up(to.base.get() + direct));
+        // Who only starts writes does not wait until this one is over.
+        if state.leader.starting {
+            return REAP;
+        }
         // Only its owner can write it: whoever leads without being that calls it to the lead.
         let who = state.leader.who;
         let owner = state.writers.iter().enumerate().position(|(index, writer)| {
@@ -322,9 +336,11 @@ impl Machine {
             self.publish(state, written, durable);
         }
         let goal = state.leader.goal;
-        // One sync for all that is complete: not while there is more to submit.
-        let gathered = !full || state.written >= goal;
-        if idle && gathered && goal > state.durable && state.written > state.durable {
+        // One sync for all that is complete: not while there is more to submit. Where it costs
+        // nothing, in any case.
+        let gathered = idle && (!full || state.written >= goal) || self.starts;
+        let wanted = goal > state.durable || state.leader.starting;
+        if gathered && wanted && state.written > state.durable {
             LeaderPc::Sync
         } else {
             LeaderPc::Settle
@@ -351,10 +367,29 @@ impl Machine {
             state.segments[self.slot(held.sequence)].fill = Fill::QUEUED;
             return LeaderPc::Arrive { sequence: held.sequence + self.segments as u64 };
         }
+        if leader.starting {
+            return self.started(state);
+        }
         if leader.progressed || !leader.in_flight.is_empty() {
             return LeaderPc::Round;
         }
         if leader.refused { LeaderPc::Refuse } else { LeaderPc::StepDown }
+    }
+
+    /// What could be started is: somebody who waits leads next.
+    fn started(&self, state: &mut State) -> LeaderPc {
+        if state.leader.progressed {
+            return LeaderPc::Round;
+        }
+        state.leader.starting = false;
+        let waits = state.writers.iter().any(|writer| {
+            matches!(writer.pc, Pc::Space { .. } | Pc::Wait { .. } | Pc::Turn(_) | Pc::Settled(_))
+        });
+        if waits && !self.has(Bug::StartedInSilence) {
+            return LeaderPc::Round;
+        }
+        state.news &= !self.has(Bug::StartedInSilence);
+        LeaderPc::Asleep
     }
 
     /// A write or a sync fails. The writes in flight are waited for, and nothing more is done.

@@ -112,6 +112,7 @@ impl Machine {
                 goal: 0,
                 progressed: false,
                 refused: false,
+                starting: false,
             },
             news: false,
             abandoned: Vec::new(),

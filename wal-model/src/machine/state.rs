@@ -275,6 +275,8 @@ pub struct Leader {
     pub progressed: bool,
     /// The sink has refused a file in this round.
     pub refused: bool,
+    /// It leads only to start what is complete, and waits for nothing.
+    pub starting: bool,
 }
 
 /// Where the leader is: named for the step it takes next.

@@ -13,6 +13,7 @@ use wal_core::{Archive, Error, Lsn, Wal};
 
 use super::appending::write;
 use super::explore::{Scenario, Tally};
+use super::faulty::Faults;
 use super::log::{Log, join, join_ok, tiny};
 
 /// Copies of files, whole, by number.
@@ -71,7 +72,10 @@ pub(super) fn restore(copies: Copies) -> Result<BTreeMap<Lsn, Vec<u8>>, Error> {
 /// holds what was appended first.
 pub fn archiving<St: Store>() {
     let body = |tally: &Tally| {
-        let log = Log::<St>::open(tally, 2, tiny(2));
+        let log = Log::<St>::open(tally, 3, tiny(3).depth(2));
+        if thread_rng().r#gen() {
+            log.control.set(Faults::in_flight());
+        }
         let archive = match log.wal.archive("copies", Lsn::ZERO) {
             Ok(archive) => archive,
             Err(error) => panic!("a new log has no archive: {error}"),
@@ -109,6 +113,12 @@ pub fn archiving<St: Store>() {
         assert!(missed.is_none(), "{missed:?} was truncated and is in no copy");
         log.finish();
     };
-    let happens = &["files shipped", "files that were late", "retired files", "rotations"];
-    Scenario { name: "archiving", schedules: 1_500, happens, stalls: &[], body }.explore();
+    let happens = &[
+        "files shipped",
+        "files that were late",
+        "retired files",
+        "rotations",
+        "syncs beside a write",
+    ];
+    Scenario { name: "archiving", schedules: 2_000, happens, stalls: &[], body }.explore();
 }

@@ -103,7 +103,8 @@ fn fail_at<St: Store>(tally: &Tally, op: SinkOp, depth: usize) {
     let log = Log::<St>::open(tally, depth + 1, tiny(depth + 1).depth(depth));
     let after = thread_rng().gen_range(0..6);
     let fail = Some(Failing { op, after, kind: ErrorKind::Other });
-    log.control.set(Faults { fail, in_flight: depth > 1, ..Faults::default() });
+    let faults = if depth > 1 { Faults::in_flight() } else { Faults::default() };
+    log.control.set(Faults { fail, ..faults });
     let threads =
         (0..3).map(|writer| log.spawn(move |log| write(&log, writer, 4, &[1200, 1900, 10, 6000])));
     check_poisoned(&log, threads.collect(), op);
@@ -161,7 +162,7 @@ pub fn writes_in_flight<St: Store>() {
     let body = |tally: &Tally| {
         let depth = thread_rng().gen_range(2..=3);
         let log = Log::<St>::open(tally, depth + 1, tiny(depth + 1).depth(depth));
-        log.control.set(Faults { in_flight: true, ..Faults::default() });
+        log.control.set(Faults::in_flight());
         // One that waits for nothing but room, so that segments are free once they are written.
         let pushing =
             log.spawn(|log| (0..6).try_for_each(|index| log.append(7, index, 2600).map(drop)));
@@ -170,7 +171,12 @@ pub fn writes_in_flight<St: Store>() {
         join_ok(writing.chain([pushing]).collect());
         log.finish();
     };
-    let happens =
-        &["writes ended out of order", "runs with 3 writes in flight", "crashes in between"];
+    let happens = &[
+        "writes ended out of order",
+        "runs with 3 writes in flight",
+        "syncs beside a write",
+        "writes started and left",
+        "crashes in between",
+    ];
     Scenario { name: "writes_in_flight", schedules: 2_500, happens, stalls: &[], body }.explore();
 }

@@ -24,8 +24,20 @@ pub(super) struct Faults {
     pub(super) panic: bool,
     /// Writes are kept in flight, and end in any order.
     pub(super) in_flight: bool,
+    /// Say that each write is durable by itself.
+    pub(super) durable_writes: bool,
+    /// Say that writes are started without waiting.
+    pub(super) starts_writes: bool,
     /// Say that no call blocks.
     pub(super) never_blocks: bool,
+}
+
+impl Faults {
+    /// Writes in flight, on a sink that lets the log wait for them in all ways or none.
+    pub(super) fn in_flight() -> Self {
+        let [durable_writes, starts_writes] = thread_rng().r#gen();
+        Self { in_flight: true, durable_writes, starts_writes, ..Self::default() }
+    }
 }
 
 /// A kind of call that fails.
@@ -67,6 +79,8 @@ pub(super) struct Counts {
     pub(super) syncs: u64,
     pub(super) out_of_order: u64,
     pub(super) most_in_flight: u64,
+    pub(super) synced_beside_a_write: u64,
+    pub(super) started_and_left: u64,
     pub(super) retired: u64,
     pub(super) retired_beside_a_call: u64,
 }
@@ -221,6 +235,14 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
         !self.control.state().faults.never_blocks && self.inner.blocks()
     }
 
+    fn durable_writes(&self) -> bool {
+        self.control.state().faults.durable_writes
+    }
+
+    fn starts_writes(&self) -> bool {
+        self.control.state().faults.starts_writes
+    }
+
     fn memory(&self, len: usize) -> Result<SegmentMemory, SinkError> {
         self.inner.memory(len)
     }
@@ -235,7 +257,9 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
     }
 
     fn spares(&self) -> Spares {
-        self.inner.spares()
+        // What is not prepared is made when it is needed, and nobody can tell.
+        let prepared = usize::from(thread_rng().r#gen::<bool>());
+        Spares { prepared, ..self.inner.spares() }
     }
 
     fn write(&self, write: &Write<'_>) -> Result<(), SinkError> {
@@ -284,6 +308,7 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
         }
         let in_flight = self.control.state().flights.len();
         assert!(in_flight > 0 || !wait, "a wait for a write with none in flight");
+        self.control.state().counts.started_and_left += u64::from(!wait && in_flight > 0);
         let least = usize::from(wait).min(in_flight);
         for _ in 0..thread_rng().gen_range(least..=in_flight) {
             step();
@@ -300,7 +325,10 @@ impl<S: SegmentSink> SegmentSink for Faulty<S> {
     }
 
     fn sync(&self) -> Result<(), SinkError> {
-        self.control.state().counts.syncs += 1;
+        let mut state = self.control.state();
+        state.counts.syncs += 1;
+        state.counts.synced_beside_a_write += u64::from(!state.flights.is_empty());
+        drop(state);
         self.call(SinkOp::Sync, || self.inner.sync())
     }
 

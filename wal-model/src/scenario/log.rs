@@ -271,6 +271,8 @@ impl<St: Store> Log<St> {
         self.tally.add("injected failures", counts.failures);
         self.tally.add("writes ended out of order", counts.out_of_order);
         self.tally.add("runs with 3 writes in flight", u64::from(counts.most_in_flight >= 3));
+        self.tally.add("syncs beside a write", counts.synced_beside_a_write);
+        self.tally.add("writes started and left", counts.started_and_left);
         self.tally.add("retired files", counts.retired);
         self.tally.add("files retired beside a call", counts.retired_beside_a_call);
         let process = self.journal.marks().written.is_some();
