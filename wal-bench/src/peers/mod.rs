@@ -4,6 +4,8 @@
 //! survive power loss.
 
 mod replay;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 
 use std::error::Error;
 use std::path::Path;
@@ -34,6 +36,10 @@ pub enum Peer {
     OpenWal,
     /// raft-engine: a region of its own for each thread, uncompressed
     RaftEngine,
+    /// RocksDB: a key of its own for each thread, log files recycled
+    #[cfg(feature = "rocksdb")]
+    #[value(name = "rocksdb")]
+    RocksDb,
     /// wal-db
     WalDb,
     /// walrus: a topic of its own for each thread
@@ -164,6 +170,16 @@ impl Peer {
                         Ok(())
                     }),
                     Box::new(move || if each { Ok(()) } else { Ok(engine.sync()?) }),
+                )
+            }
+            #[cfg(feature = "rocksdb")]
+            (Self::RocksDb, PowerLoss | Later | ProcessCrash) => {
+                let each = promise == PowerLoss;
+                let db = std::sync::Arc::new(rocksdb::RocksDb::open(dir, each)?);
+                let appender = std::sync::Arc::clone(&db);
+                PeerLog::settled(
+                    Box::new(move |thread, payload| appender.put(&thread.to_le_bytes(), payload)),
+                    Box::new(move || if each { Ok(()) } else { db.sync() }),
                 )
             }
             (Self::WalDb, PowerLoss | Later | ProcessCrash) => {

@@ -161,6 +161,8 @@ pub fn fill(peer: Peer, dir: &Path, records: u64, bytes: usize) -> Result<bool, 
         }
         // A store of keys, a journal without a reader here, and one that remembers what was read.
         Peer::Fjall | Peer::Fsys | Peer::Walrus => return Ok(false),
+        #[cfg(feature = "rocksdb")]
+        Peer::RocksDb => return Ok(false),
     }
     Ok(true)
 }
@@ -227,6 +229,8 @@ pub fn replay(peer: Peer, dir: &Path) -> Result<u64, Failure> {
             }
         }
         Peer::Fjall | Peer::Fsys | Peer::Walrus => return Err("it is not read back here".into()),
+        #[cfg(feature = "rocksdb")]
+        Peer::RocksDb => return Err("it is not read back here".into()),
     }
     Ok(found)
 }
