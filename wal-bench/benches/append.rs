@@ -1,5 +1,6 @@
 //! What an append costs: by record size and threads, against the floor and against a mutex.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -14,6 +15,8 @@ const THREADS: [usize; 4] = [1, 2, 8, 64];
 /// The default shape of a log.
 const SEGMENT: usize = 512 << 10;
 const SEGMENTS: usize = 8;
+/// How long a sync takes of the flush that is in progress: about what a fast disk's does.
+const SYNC: Duration = Duration::from_micros(250);
 
 fn main() {
     let settings = Settings::from_env(env!("CARGO_TARGET_TMPDIR"));
@@ -79,12 +82,15 @@ fn ratios(settings: &Settings) {
 /// Times of single appends. One in 16 is timed, so that the clock hardly thins out contention.
 fn latency(settings: &Settings) {
     println!("\nns per append of 100 bytes as its thread sees it, 1 in 16 timed, clock included");
-    println!("threads  variant      mean      p50      p99    p99.9        max");
+    println!("threads  variant        mean      p50      p99    p99.9        max");
     for threads in settings.threads(&THREADS) {
-        for outcome in compare(threads, 100, Sampling::Every(16), settings, 3, 200) {
+        let sampling = Sampling::Every(16);
+        let others = compare(threads, 100, sampling, settings, 3, 200);
+        let flushed = flushed(threads, 100, sampling, settings);
+        for outcome in others.into_iter().chain(flushed) {
             let Ok(times) = outcome.times() else { return };
             println!(
-                "{threads:>7}  {:<8} {:>8.1} {:>8} {:>8} {:>8} {:>10}",
+                "{threads:>7}  {:<10} {:>8.1} {:>8} {:>8} {:>8} {:>10}",
                 outcome.name,
                 times.mean(),
                 times.value_at_quantile(0.5),
@@ -93,6 +99,35 @@ fn latency(settings: &Settings) {
                 times.max(),
             );
         }
+    }
+}
+
+/// The log alone, and with a flush in progress at all times: a thread of its own that syncs and syncs.
+fn flushed(threads: usize, size: usize, sampling: Sampling, settings: &Settings) -> [Outcome; 2] {
+    let time = settings.window(200);
+    let wal = NullSink::slow_wal(SEGMENT, SEGMENTS, SYNC);
+    let alone = || window(&wal, threads, size, time, sampling);
+    let beside = || {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Relaxed: only a signal to stop.
+                while !over.load(Ordering::Relaxed) {
+                    if let Err(error) = wal.sync() {
+                        panic!("the bench cannot go on: {error}");
+                    }
+                }
+            });
+            let span = window(&wal, threads, size, time, sampling);
+            over.store(true, Ordering::Relaxed);
+            span
+        })
+    };
+    let mut variants = [Variant::new("unflushed", alone), Variant::new("flushed", beside)];
+    match <[Outcome; 2]>::try_from(interleave(&mut variants, settings.rounds(3))) {
+        Ok(outcomes) => outcomes,
+        // One outcome per variant.
+        Err(_) => unreachable!(),
     }
 }
 

@@ -38,7 +38,7 @@ impl Place {
         match self {
             Self::Null => Ok(work.with(|_, options: Options| {
                 // It has no files to go on to.
-                Wal::open(NullSink, options.file_size(Options::MAX_FILE_SIZE))
+                Wal::open(NullSink::default(), options.file_size(Options::MAX_FILE_SIZE))
             })),
             Self::Memory => {
                 let disk = MemDisk::new();

@@ -26,7 +26,9 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
     ///
     /// Returns when the record is in the ring: in memory, not yet safe from anything. Lock-free
     /// while a segment is free; blocks for I/O while none is. A record larger than a segment is
-    /// written directly, and the call blocks until the operating system has it.
+    /// written directly, and the call blocks until the operating system has it. Whoever completes a
+    /// segment also makes the system calls that start its write, where the sink [can start it without
+    /// waiting](SegmentSink::starts_writes).
     ///
     /// Do not call this while the same thread holds a [`Reservation`]: with a full ring it would
     /// wait for itself.
@@ -50,7 +52,7 @@ impl<S: SegmentSink, P: Probe> Wal<S, P> {
         self.append_record(parts, Patience::Wait)
     }
 
-    /// Like [`append`](Self::append), but never waits.
+    /// Like [`append`](Self::append), but never waits, neither for a segment nor for a write.
     ///
     /// # Errors
     ///
