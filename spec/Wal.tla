@@ -282,11 +282,11 @@ CommitLate(w) ==
 Tell(w) ==
     LET l == loc[w]
         served == IF l.act THEN Served ELSE {}
-        told == [l EXCEPT !.act = FALSE, !.ho = FALSE]
+        rest == [l EXCEPT !.act = FALSE, !.ho = FALSE]
         starts == Starts /\ l.ho /\ leader = NoOne
     IN
     /\ pc[w] = "tell"
-    /\ Set(w, IF starts THEN [NoLoc EXCEPT !.back = <<told>>] ELSE told)
+    /\ Set(w, IF starts THEN [NoLoc EXCEPT !.back = <<rest>>] ELSE rest)
     /\ IF starts
        THEN /\ leader' = w /\ news' = FALSE /\ Wake(w, "L0", served, regs[w])
        ELSE IF l.ho /\ leader = NoOne
