@@ -15,7 +15,9 @@
 //! - Sealers and activation, store by store, racing at the gate.
 //! - The leader: rounds with the goal of those registered, sealing by exchange, submission in order
 //!   up to a depth, completion in any order, publishing, syncing, recycling; it sleeps unless there
-//!   is news, so that a wake-up of the leader that is lost shows as a run that is stuck.
+//!   is news, so that a wake-up of the leader that is lost shows as a run that is stuck. On a sink
+//!   that starts writes, it first starts what is complete, without waiting, and syncs beside writes in
+//!   flight.
 //! - Direct frames, written in their turn or given up; reservations dropped unfilled.
 //! - Closing: refusing appends, the last claim, the mark behind what is durable.
 //! - A write or a sync that fails, after which no later sync helps what was not durable; a file that
