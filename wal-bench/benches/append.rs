@@ -103,7 +103,7 @@ fn latency(settings: &Settings) {
 }
 
 /// The log alone, and with a flush in progress at all times: a thread of its own that syncs and syncs.
-fn flushed(threads: usize, size: usize, sampling: Sampling, settings: &Settings) -> [Outcome; 2] {
+fn flushed(threads: usize, size: usize, sampling: Sampling, settings: &Settings) -> Vec<Outcome> {
     let time = settings.window(200);
     let wal = NullSink::slow_wal(SEGMENT, SEGMENTS, SYNC);
     let alone = || window(&wal, threads, size, time, sampling);
@@ -124,11 +124,7 @@ fn flushed(threads: usize, size: usize, sampling: Sampling, settings: &Settings)
         })
     };
     let mut variants = [Variant::new("unflushed", alone), Variant::new("flushed", beside)];
-    match <[Outcome; 2]>::try_from(interleave(&mut variants, settings.rounds(3))) {
-        Ok(outcomes) => outcomes,
-        // One outcome per variant.
-        Err(_) => unreachable!(),
-    }
+    interleave(&mut variants, settings.rounds(3))
 }
 
 fn compare(

@@ -2,7 +2,7 @@
 //! build all of RocksDB; this links the library that the system has.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
+use std::ffi::{CStr, CString, c_char, c_uchar, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -19,7 +19,6 @@ unsafe extern "C" {
     fn rocksdb_options_destroy(options: *mut c_void);
     fn rocksdb_options_set_create_if_missing(options: *mut c_void, create: c_uchar);
     fn rocksdb_options_set_recycle_log_file_num(options: *mut c_void, files: usize);
-    fn rocksdb_options_set_wal_recovery_mode(options: *mut c_void, mode: c_int);
     fn rocksdb_open(
         options: *mut c_void,
         name: *const c_char,
@@ -41,9 +40,6 @@ unsafe extern "C" {
     fn rocksdb_flush_wal(db: *mut c_void, sync: c_uchar, error: *mut *mut c_char);
     fn rocksdb_free(memory: *mut c_void);
 }
-
-/// `kPointInTimeRecovery`, the default: the one that goes with recycled logs.
-const POINT_IN_TIME: c_int = 2;
 
 /// An open database.
 pub(super) struct RocksDb {
@@ -68,8 +64,6 @@ impl RocksDb {
         unsafe { rocksdb_options_set_create_if_missing(options.as_ptr(), 1) };
         // SAFETY: as above.
         unsafe { rocksdb_options_set_recycle_log_file_num(options.as_ptr(), RECYCLED) };
-        // SAFETY: as above.
-        unsafe { rocksdb_options_set_wal_recovery_mode(options.as_ptr(), POINT_IN_TIME) };
         let mut error = ptr::null_mut();
         // SAFETY: as above; `name` ends in a zero, and `error` is a place for a pointer.
         let db = unsafe { rocksdb_open(options.as_ptr(), name.as_ptr(), &raw mut error) };

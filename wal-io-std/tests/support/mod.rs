@@ -296,30 +296,31 @@ pub const MIB: u64 = 1024 * KIB;
 
 /// A directory that holds a log, over the faulty layer, files made inline.
 pub fn inline() -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
-    opened(Preparation::Inline)
+    opened(&made(Preparation::Inline))
 }
 
 /// The same, files made by the helper thread.
 pub fn threaded() -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
-    opened(Preparation::Thread)
+    opened(&made(Preparation::Thread))
 }
 
 /// The same, and written past the page cache.
 pub fn direct() -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
-    let dir = tempfile::tempdir().unwrap();
-    let options = FileOptions::default().preparation(Preparation::Thread).io(Io::Direct);
-    let (layer, sink) = reopen_with(dir.path(), &options);
-    (dir, layer, sink)
+    opened(&made(Preparation::Thread).io(Io::Direct))
 }
 
-fn opened(preparation: Preparation) -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
+fn made(preparation: Preparation) -> FileOptions {
+    FileOptions::default().preparation(preparation)
+}
+
+fn opened(options: &FileOptions) -> (tempfile::TempDir, Faulty, FileSink<Faulty>) {
     let dir = tempfile::tempdir().unwrap();
-    let (layer, sink) = reopen(dir.path(), preparation);
+    let (layer, sink) = reopen_with(dir.path(), options);
     (dir, layer, sink)
 }
 
 pub fn reopen(dir: &Path, preparation: Preparation) -> (Faulty, FileSink<Faulty>) {
-    reopen_with(dir, &FileOptions::default().preparation(preparation))
+    reopen_with(dir, &made(preparation))
 }
 
 fn reopen_with(dir: &Path, options: &FileOptions) -> (Faulty, FileSink<Faulty>) {

@@ -33,7 +33,8 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Writes in flight, on a sink that lets the log wait for them in all ways or none.
+    /// Writes in flight, on a sink that says either of whether each is durable by itself, and of
+    /// whether it starts them without waiting.
     pub(super) fn in_flight() -> Self {
         let [durable_writes, starts_writes] = thread_rng().r#gen();
         Self { in_flight: true, durable_writes, starts_writes, ..Self::default() }
